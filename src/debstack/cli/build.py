@@ -1,0 +1,66 @@
+"""``debstack build``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from debstack.cli.project import Project, pass_project
+from debstack.cli.table import size, table
+from debstack.pipeline import build
+from debstack.pipeline.dist import collect_release
+from debstack.pipeline.make import Built
+
+
+@click.command()
+@click.argument("packages", nargs=-1, metavar="[COMPONENT]...")
+@click.option("--target", "target_name", help="Debian release to build for (default: the first).")
+@click.option("--jobs", type=click.IntRange(1), help="Packages built at once (default: cores).")
+@click.option("--offline", is_flag=True, help="Use only what is in the cache.")
+@click.option("--dry-run", is_flag=True, help="Say what would be built and why; build nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@pass_project
+def command(
+    project: Project,
+    packages: tuple[str, ...],
+    target_name: str | None,
+    jobs: int | None,
+    offline: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Build the packages of the locked release (or only COMPONENT...) into dist/<release>.
+
+    What is there already with the same inputs is not built again.
+    """
+    target = project.target(target_name)
+    workshop = project.workshop(jobs=jobs, offline=offline)
+    release = build.open_release(project.root, project.definition, project.lock, target)
+    actions = build.plan(release, project.folders, project.keys, packages)
+    if dry_run:
+        for action in actions:
+            word = "build" if action.build else "keep"
+            click.echo(f"{word:<6} {action.package} {action.version}: {action.reason}")
+        return
+    needed = [action.package for action in actions if action.build]
+    sources = build.fetch(release, needed, workshop)
+    built = build.build(release, project.folders, project.keys, actions, sources, workshop)
+    folder = collect_release(release, project.folders, project.keys, built, project.runner)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in built], indent=2))
+    else:
+        click.echo(_table(built))
+        click.echo(f"release {release.lock.release} for {target.name} is in {folder}")
+
+
+def _table(built: Sequence[Built]) -> str:
+    rows = [
+        (each.package, each.version, size(each.size), size(each.installed_size),
+         each.sha256[:16], f"{each.seconds:.1f}", "built" if each.built else "cached")
+        for each in built
+    ]  # fmt: skip
+    head = ("package", "version", "size", "installed", "sha256", "seconds", "")
+    return table(head, rows, right=(2, 3, 5))

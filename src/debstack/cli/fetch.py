@@ -1,0 +1,21 @@
+"""``debstack fetch``."""
+
+from __future__ import annotations
+
+import click
+
+from debstack.cli.project import Project, pass_project
+from debstack.pipeline import build
+
+
+@click.command()
+@click.option("--target", "target_name", help="Debian release to fetch for (default: the first).")
+@pass_project
+def command(project: Project, target_name: str | None) -> None:
+    """Bring all sources and wheels of the locked release into the cache.
+
+    Afterwards `debstack build --offline` needs no network.
+    """
+    target = project.target(target_name)
+    release = build.open_release(project.root, project.definition, project.lock, target)
+    build.fetch(release, project.definition.stack.components, project.workshop())

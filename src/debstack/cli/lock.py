@@ -1,0 +1,93 @@
+"""``debstack lock``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+
+import click
+
+from debstack.cli.project import Project, pass_project
+from debstack.errors import LockError
+from debstack.model.lock import Lock, read_lock
+from debstack.model.places import lock_file
+from debstack.pipeline import lock
+from debstack.pipeline.lock_check import check
+from debstack.pipeline.packages import IBGATEWAY, input_digest
+from debstack.pipeline.pin import Tools
+from debstack.steps import fetch
+from debstack.steps.resolve import resolve
+
+
+@click.command()
+@click.option("--check", "check_only", is_flag=True,
+              help="Say whether lock and definitions agree; write nothing.")  # fmt: skip
+@click.option("--component", "components", multiple=True,
+              help="Move only this component (may be repeated).")  # fmt: skip
+@click.option("--upgrade", is_flag=True, help="Move the Python dependencies to newer versions.")
+@click.option("--dry-run", is_flag=True, help="Say what would change; write nothing.")
+@pass_project
+def command(
+    project: Project, check_only: bool, components: tuple[str, ...], upgrade: bool, dry_run: bool
+) -> None:
+    """Pin the next release in packaging/repos.lock.
+
+    Resolves every ref to a full commit SHA, and the requirements at that commit to one wheel with
+    its hash per distribution, in packaging/locks. What did not change keeps its version.
+    """
+    if check_only:
+        _check(project)
+        return
+    runner = project.runner
+    tools = Tools(
+        resolve_ref=lambda url, ref: fetch.resolve_ref(url, ref, project.root, runner),
+        export=lambda url, commit, expected: fetch.export(
+            url, commit, project=project.root, cache=project.cache, runner=runner,
+            expected_tree=expected,
+        ),
+        resolve=partial(resolve, runner=runner),
+        input_digest=partial(input_digest, project.root),
+        log=project.log,
+    )  # fmt: skip
+    previous = _previous(project)
+    planned = lock.plan(
+        project.definition,
+        project.root,
+        previous,
+        tools,
+        now=datetime.now(UTC),
+        components=components or None,
+        upgrade=upgrade,
+        packages=(IBGATEWAY,),
+    )
+    for change in planned.changes:
+        click.echo(change)
+    if not dry_run:
+        lock.apply(planned, project.root)
+    word = "would be" if dry_run else "is"
+    if planned.is_new:
+        click.echo(f"release {planned.lock.release} {word} locked in packaging/repos.lock")
+    else:
+        click.echo(f"release {planned.lock.release} {word} unchanged")
+
+
+def _previous(project: Project) -> Lock | None:
+    path = lock_file(project.root)
+    return read_lock(path) if path.exists() else None
+
+
+def _check(project: Project) -> None:
+    disagreements = check(
+        project.definition,
+        project.root,
+        project.lock,
+        partial(input_digest, project.root),
+        (IBGATEWAY,),
+    )
+    if disagreements:
+        raise LockError(
+            "packaging/repos.lock does not agree with the definitions",
+            hint="run: debstack lock",
+            details=[str(each) for each in disagreements],
+        )
+    click.echo(f"release {project.lock.release}: lock and definitions agree")

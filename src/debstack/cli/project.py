@@ -1,0 +1,94 @@
+"""What every command needs: the project's folders, its definition, its lock, its keys."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import click
+
+from debstack import keys
+from debstack.log import Log
+from debstack.model.definition import Definition, Target
+from debstack.model.lock import Lock, read_lock
+from debstack.model.places import lock_file
+from debstack.model.reading import load
+from debstack.pipeline.build import Folders
+from debstack.pipeline.contents import Workshop
+from debstack.process import Runner
+
+
+@dataclass
+class Project:
+    """A project as one invocation sees it."""
+
+    root: Path
+    verbose: bool
+
+    @cached_property
+    def log(self) -> Log:
+        """Where steps are announced."""
+        return Log()
+
+    @property
+    def runner(self) -> Runner:
+        """Starts programs; with -v their output is shown."""
+        return Runner(echo=self.verbose)
+
+    @cached_property
+    def definition(self) -> Definition:
+        """What packaging/*.toml say. Raises DefinitionError."""
+        return load(self.root)
+
+    @cached_property
+    def lock(self) -> Lock:
+        """What packaging/repos.lock says. Raises LockError."""
+        return read_lock(lock_file(self.root))
+
+    @property
+    def folders(self) -> Folders:
+        """Where builds work and where their results go."""
+        return Folders(self.root / "build", self.root / "dist")
+
+    @property
+    def archive(self) -> Path:
+        """The apt repository."""
+        return self.folders.dist / "apt"
+
+    @property
+    def cache(self) -> Path:
+        """Where sources and wheels are kept; shared by all projects of a user."""
+        given = os.environ.get("DEBSTACK_CACHE_DIR")
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(given) if given else Path(base) / "debstack"
+
+    @cached_property
+    def keys(self) -> keys.Keys:
+        """The signing keys, or development keys with a warning. Raises SigningError."""
+        loaded = keys.load(self.folders.build, os.environ, self.runner)
+        if loaded.development:
+            self.log.warn(
+                "signing with DEVELOPMENT KEYS of this machine, kept in build/keys: good for trying"
+                " things out, refused by production channels. Set DEBSTACK_PACKAGE_KEY and"
+                " DEBSTACK_REPO_KEY to sign with your own."
+            )
+        return loaded
+
+    def target(self, name: str | None) -> Target:
+        """Return the target called ``name``, by default the first one."""
+        targets = {each.name: each for each in self.definition.stack.targets}
+        if name is None:
+            return next(iter(targets.values()))
+        if name not in targets:
+            raise click.BadParameter(f"no target is called {name}; there is {', '.join(targets)}")
+        return targets[name]
+
+    def workshop(self, *, jobs: int | None = None, offline: bool = False) -> Workshop:
+        """Return what a build works with."""
+        cores = len(os.sched_getaffinity(0))
+        return Workshop(self.cache, jobs or cores, offline, self.runner, self.log)
+
+
+pass_project = click.make_pass_decorator(Project)

@@ -1,0 +1,193 @@
+"""What a user writes under packaging/: the stack, its targets and channels, and its components.
+
+These dataclasses are the schema: ``debstack.model.reading`` fills them from TOML and reports every
+key that is unknown, missing or of a wrong type. ``debstack.model.checks`` holds the rules that a
+type cannot express. All times are in seconds unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Target:
+    """A Debian release and architecture that packages are built for.
+
+    ``suffix`` ends every version built for it (``~deb12``), ``python`` is its interpreter's minor
+    version, ``platform`` what uv calls the wheels that run on it.
+    """
+
+    name: str
+    suffix: str
+    python: str
+    architecture: str
+    platform: str
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A place to publish to; the apt suite is ``<target>-<channel>``."""
+
+    name: str
+    production: bool
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The apt repository: how it presents itself, and where servers find it."""
+
+    origin: str
+    label: str
+    uri: str
+    valid_for_days: int
+    grace_days: int
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The whole: packaging/stack.toml. Its own packages are called ``<name>-…``."""
+
+    name: str
+    maintainer: str
+    homepage: str
+    components: tuple[str, ...]
+    archive: Archive
+    targets: tuple[Target, ...]
+    channels: tuple[Channel, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a component's code comes from.
+
+    ``url`` is anything git fetches from, or a path relative to the project. ``exclude`` are
+    gitignore-style patterns of tracked files that are not shipped.
+    """
+
+    url: str
+    ref: str
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Python:
+    """How the virtual environment is made.
+
+    ``tree`` ships the repository's files beside the environment; ``wheel`` builds the repository's
+    pyproject.toml and installs the wheel into it. ``requirements`` are files in the repository,
+    ``extra_requirements`` are requirements the repository forgot to name.
+    """
+
+    install: Literal["tree", "wheel"]
+    requirements: tuple[str, ...] = ()
+    extra_requirements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Config:
+    """A conffile: ``/etc/trading/<name>``, its content taken from ``packaging/<source>``."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True)
+class StateDirectory:
+    """A directory below the root that the services write; see tradingctl.description.State."""
+
+    path: str
+    databases: tuple[str, ...] = ()
+    tracked: bool = False
+
+
+@dataclass(frozen=True)
+class GeneratedSecret:
+    """A variable that is generated at first installation; see tradingctl.description.Secret."""
+
+    variable: str
+    length: int = 24
+
+
+@dataclass(frozen=True)
+class SandboxException:
+    """A sandbox directive that a unit cannot live with, and why."""
+
+    directive: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """One HTTP question to a unit; see tradingctl.description.Check."""
+
+    name: str
+    url: str
+    status: tuple[int, ...] = (200,)
+    json: Mapping[str, str] = field(default_factory=dict)
+    commit_json: str = ""
+    commit_header: str = ""
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class UnitDefinition:
+    """A systemd service of a component.
+
+    ``exec`` is the command line, its program relative to the root. In ``exec``, ``environment``
+    and check URLs, ``{root}``, ``{etc}``, ``{state}``, ``{log}`` and ``{port}`` stand for the
+    component's places and the unit's port. ``notify`` services tell systemd when they are ready;
+    for ``simple`` ones with a port the unit waits for the required checks.
+    """
+
+    name: str
+    description: str
+    exec: str
+    type: Literal["simple", "notify"]
+    order: int
+    port: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    wants: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    deadline: float = 30.0
+    stability: float = 3.0
+    required: bool = True
+    sandbox_exceptions: tuple[SandboxException, ...] = ()
+    checks: tuple[HealthCheck, ...] = ()
+
+
+@dataclass(frozen=True)
+class Component:
+    """One repository and its package: packaging/components/<name>.toml."""
+
+    name: str
+    summary: str
+    description: str
+    source: Source
+    python: Python
+    units: tuple[UnitDefinition, ...]
+    depends: tuple[str, ...] = ()
+    state: tuple[StateDirectory, ...] = ()
+    logs: tuple[str, ...] = ()
+    config: tuple[Config, ...] = ()
+    secrets: tuple[GeneratedSecret, ...] = ()
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Everything under packaging/ that a person writes, parsed and checked."""
+
+    stack: Stack
+    components: tuple[Component, ...]
+
+    def component(self, name: str) -> Component:
+        """Return the component called ``name``. Raises KeyError."""
+        return next(each for each in self.components if each.name == name)
+
+    def target(self, name: str) -> Target:
+        """Return the target called ``name``. Raises KeyError."""
+        return next(each for each in self.stack.targets if each.name == name)

@@ -1,0 +1,193 @@
+"""The rules of one packaging/components/<name>.toml."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from debstack.errors import Problem
+from debstack.model import names
+from debstack.model.definition import Component, Config, Python, Source
+from debstack.model.findings import Findings
+from debstack.model.requirement_inputs import requirement_mistake
+from debstack.model.rules_unit import unit_problems
+
+# What the build puts into a component's root.
+RESERVED_PATHS = (".venv", ".tracked", "RELEASE.json")
+# What the packages and the administrator have in /etc/trading.
+RESERVED_SETTINGS = ("environment", "secrets")
+SHORTEST_SECRET = 12
+_LONGEST_SUMMARY = 79  # Policy 3.4.1: less than 80 characters
+_DEPENDS = re.compile(
+    r"(?P<one>[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?( \((<<|<=|=|>=|>>) [0-9][A-Za-z0-9.+:~-]*\))?)"
+    r"( \| (?P<other>[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?"
+    r"( \((<<|<=|=|>=|>>) [0-9][A-Za-z0-9.+:~-]*\))?))*"
+)
+
+
+def component_problems(component: Component, packaging: Path) -> list[Problem]:
+    """Return every rule that ``component`` breaks on its own; ``packaging`` holds its conffiles."""
+    found = Findings(f"packaging/components/{component.name}.toml")
+    found.package("name", component.name)
+    found.require(
+        not component.name.endswith(".build"),
+        "name",
+        "ends in .build, as the lock of another component's build dependencies does",
+        "another name",
+    )
+    if found.line("summary", component.summary):
+        found.require(
+            len(component.summary) <= _LONGEST_SUMMARY,
+            "summary",
+            f"has {len(component.summary)} characters",
+            f"at most {_LONGEST_SUMMARY}",
+        )
+    found.require(bool(component.description.strip()), "description", "is empty", "a paragraph")
+    _source(component.source, found)
+    _python(component.python, found)
+    _directories(component, found)
+    _configs(component.config, packaging, found)
+    _secrets(component, found)
+    for n, dependency in enumerate(component.depends):
+        found.require(
+            _DEPENDS.fullmatch(dependency) is not None,
+            f"depends[{n}]",
+            f"{dependency!r} is not a dependency on Debian packages",
+            "such as libfoo1 (>= 1.2)",
+        )
+    for n, unit in enumerate(component.units):
+        unit_problems(unit, f"units[{n}]", found)
+    return found.problems
+
+
+def _source(source: Source, found: Findings) -> None:
+    if found.line("source.url", source.url):
+        address = urlsplit(source.url)
+        found.require(
+            address.password is None
+            and (address.username is None or address.scheme not in ("http", "https")),
+            "source.url",
+            "holds credentials, which would be printed and packaged",
+            "use an ssh key or a git credential helper",
+        )
+        _not_an_option("source.url", source.url, found)
+    if found.line("source.ref", source.ref):
+        _not_an_option("source.ref", source.ref, found)
+        found.require(
+            " " not in source.ref and ".." not in source.ref,
+            "source.ref",
+            f"{source.ref!r} is not the name of a branch, tag or commit",
+            "such as main",
+        )
+    for n, pattern in enumerate(source.exclude):
+        found.relative(f"source.exclude[{n}]", pattern)
+
+
+def _not_an_option(key: str, text: str, found: Findings) -> None:
+    found.require(
+        not text.startswith("-"), key, f"{text!r} would be read as an option of git", "without -"
+    )
+
+
+def _python(python: Python, found: Findings) -> None:
+    for n, path in enumerate(python.requirements):
+        found.relative(f"python.requirements[{n}]", path)
+    found.unique(
+        "file", ((f"python.requirements[{n}]", each) for n, each in enumerate(python.requirements))
+    )
+    for n, text in enumerate(python.extra_requirements):
+        mistake = requirement_mistake(text)
+        found.require(
+            not mistake,
+            f"python.extra_requirements[{n}]",
+            f"{text!r} {mistake}",
+            "such as gunicorn>=22",
+        )
+
+
+def _directories(component: Component, found: Findings) -> None:
+    """Check that state and logs stay below the root, apart from each other and from our files."""
+    claimed: dict[PurePosixPath, str] = {}
+    paths = [(f"state[{n}].path", state.path) for n, state in enumerate(component.state)]
+    paths += [(f"logs[{n}]", path) for n, path in enumerate(component.logs)]
+    for key, path in paths:
+        if not found.relative(key, path):
+            continue
+        pure = PurePosixPath(path)
+        found.require(
+            pure.parts[0] not in RESERVED_PATHS,
+            key,
+            f"{pure.parts[0]} belongs to the package",
+            "another folder",
+        )
+        for other, where in claimed.items():
+            found.require(
+                not (pure.is_relative_to(other) or other.is_relative_to(pure)),
+                key,
+                f"{path!r} lies in, or holds, {str(other)!r} of {where}",
+                "keep only the outer one" if pure != other else "name it once",
+            )
+        claimed.setdefault(pure, key)
+    for n, state in enumerate(component.state):
+        for m, database in enumerate(state.databases):
+            found.relative(f"state[{n}].databases[{m}]", database)
+        found.unique(
+            "database",
+            ((f"state[{n}].databases[{m}]", each) for m, each in enumerate(state.databases)),
+        )
+
+
+def _configs(configs: tuple[Config, ...], packaging: Path, found: Findings) -> None:
+    found.unique("file", ((f"config[{n}].name", each.name) for n, each in enumerate(configs)))
+    for n, config in enumerate(configs):
+        key = f"config[{n}].name"
+        if found.require(
+            names.is_file(config.name),
+            key,
+            f"{config.name!r} is not a plain file name",
+            PurePosixPath(config.name).name or "settings.yaml",
+        ):
+            found.require(
+                config.name not in RESERVED_SETTINGS,
+                key,
+                f"/etc/trading/{config.name} belongs to the stack",
+                "another name",
+            )
+        if found.relative(f"config[{n}].source", config.source):
+            _config_source(f"config[{n}].source", config.source, packaging, found)
+
+
+def _config_source(key: str, source: str, packaging: Path, found: Findings) -> None:
+    path = packaging / source
+    folder = path.parent
+    near = names.nearest(path.name, (e.name for e in folder.iterdir())) if folder.is_dir() else ""
+    is_regular = path.is_file() and not path.is_symlink()
+    found.require(
+        is_regular and path.resolve().is_relative_to(packaging.resolve()),
+        key,
+        f"packaging/{source} is not a regular file",
+        f"did you mean {PurePosixPath(source).with_name(near)}?"
+        if near and not is_regular
+        else "create it",
+    )
+
+
+def _secrets(component: Component, found: Findings) -> None:
+    found.unique(
+        "variable",
+        ((f"secrets[{n}].variable", each.variable) for n, each in enumerate(component.secrets)),
+    )
+    for n, secret in enumerate(component.secrets):
+        found.require(
+            names.is_variable(secret.variable),
+            f"secrets[{n}].variable",
+            f"{secret.variable!r} is not an environment variable in capitals",
+            names.as_variable(secret.variable),
+        )
+        found.require(
+            secret.length >= SHORTEST_SECRET,
+            f"secrets[{n}].length",
+            f"{secret.length} characters can be guessed",
+            f"at least {SHORTEST_SECRET}",
+        )

@@ -1,0 +1,148 @@
+"""The rules of packaging/stack.toml."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from debstack.errors import Problem
+from debstack.model import names
+from debstack.model.definition import Archive, Stack, Target
+from debstack.model.findings import Findings
+from debstack.model.wheel import MANYLINUX_OF, parse_platform
+
+STACK_FILE = "packaging/stack.toml"
+# /opt/trading/releases and /var/lib/trading/releases are the generations' and the store's.
+RESERVED_COMPONENTS = ("releases",)
+
+_MAINTAINER = re.compile(r"[^<>@,\s][^<>@,]* <[^<>@\s]+@[^<>@\s]+>")
+_SUFFIX = re.compile(r"[a-z0-9][a-z0-9.+]*")
+_WORD = re.compile(r"[a-z0-9][a-z0-9-]*")
+_PYTHON = re.compile(r"3\.(0|[1-9][0-9]?)")
+
+
+def stack_problems(stack: Stack) -> list[Problem]:
+    """Return every rule that ``stack`` breaks."""
+    found = Findings(STACK_FILE)
+    found.package("name", stack.name)
+    found.require(
+        _MAINTAINER.fullmatch(stack.maintainer) is not None,
+        "maintainer",
+        f"{stack.maintainer!r} is not a name and an address",
+        "Name <mail@example.org>",
+    )
+    found.require(
+        urlsplit(stack.homepage).scheme in ("http", "https") and stack.homepage.isprintable(),
+        "homepage",
+        f"{stack.homepage!r} is not a web address",
+        "https://…",
+    )
+    _components(stack, found)
+    _archive(stack.archive, found)
+    _targets(stack.targets, found)
+    _channels(stack, found)
+    return found.problems
+
+
+def own_packages(stack: Stack) -> tuple[str, ...]:
+    """Return the packages that come from the stack itself and not from a repository.
+
+    The last one holds the stack together: its version is the release.
+    """
+    return (f"{stack.name}-archive-keyring", f"{stack.name}-common", f"{stack.name}-stack")
+
+
+def _components(stack: Stack, found: Findings) -> None:
+    found.require(bool(stack.components), "components", "the stack has no component", "name one")
+    taken = (*own_packages(stack), *RESERVED_COMPONENTS)
+    for n, name in enumerate(stack.components):
+        key = f"components[{n}]"
+        found.package(key, name)
+        found.require(name not in taken, key, f"{name!r} is taken by the stack", "another name")
+    found.unique("component", ((f"components[{n}]", c) for n, c in enumerate(stack.components)))
+
+
+def _archive(archive: Archive, found: Findings) -> None:
+    found.line("archive.origin", archive.origin)
+    found.line("archive.label", archive.label)
+    address = urlsplit(archive.uri)
+    found.require(
+        address.scheme in ("file", "http", "https") and bool(address.netloc or address.path),
+        "archive.uri",
+        f"{archive.uri!r} is not an address that apt fetches from",
+        "file:///srv/… or https://…",
+    )
+    found.require(
+        address.password is None and " " not in archive.uri and archive.uri.isprintable(),
+        "archive.uri",
+        "holds a password or a space",
+        "credentials belong in /etc/apt/auth.conf.d of the server",
+    )
+    found.require(archive.valid_for_days >= 1, "archive.valid_for_days", "is below 1", "30")
+    found.require(archive.grace_days >= 0, "archive.grace_days", "is below 0", "30")
+
+
+def _targets(targets: tuple[Target, ...], found: Findings) -> None:
+    found.require(bool(targets), "targets", "the stack has no target", "add [[targets]]")
+    found.unique("target", ((f"targets[{n}].name", each.name) for n, each in enumerate(targets)))
+    found.unique(
+        "version suffix",
+        ((f"targets[{n}].suffix", f"{t.suffix} {t.architecture}") for n, t in enumerate(targets)),
+    )
+    for n, target in enumerate(targets):
+        _target(f"targets[{n}]", target, found)
+
+
+def _target(key: str, target: Target, found: Findings) -> None:
+    _word(f"{key}.name", target.name, found)
+    found.require(
+        _SUFFIX.fullmatch(target.suffix) is not None,
+        f"{key}.suffix",
+        f"{target.suffix!r} cannot end a version",
+        f"{re.sub('[^a-z0-9.+]', '', target.suffix.lower()).strip('.+') or 'deb12'}",
+    )
+    found.require(
+        _PYTHON.fullmatch(target.python) is not None,
+        f"{key}.python",
+        f"{target.python!r} is not a minor version of Python 3",
+        "such as 3.11",
+    )
+    known = found.require(
+        target.architecture in MANYLINUX_OF,
+        f"{key}.architecture",
+        f"unknown architecture {target.architecture!r}",
+        names.did_you_mean(target.architecture, MANYLINUX_OF),
+    )
+    machine = MANYLINUX_OF[target.architecture] if known else "x86_64"
+    platform = parse_platform(target.platform)
+    if found.require(
+        platform is not None,
+        f"{key}.platform",
+        f"{target.platform!r} is not a platform of wheels",
+        f"{machine}-manylinux_2_36",
+    ):
+        assert platform is not None  # noqa: S101  (required above)
+        found.require(
+            not known or platform.machine == machine,
+            f"{key}.platform",
+            f"{target.platform} does not run on {target.architecture}",
+            f"{machine}-manylinux_2_{platform.glibc}",
+        )
+
+
+def _channels(stack: Stack, found: Findings) -> None:
+    channels = stack.channels
+    found.require(bool(channels), "channels", "the stack has no channel", "add [[channels]]")
+    found.unique("channel", ((f"channels[{n}].name", c.name) for n, c in enumerate(channels)))
+    for n, channel in enumerate(channels):
+        _word(f"channels[{n}].name", channel.name, found)
+
+
+def _word(key: str, name: str, found: Findings) -> None:
+    legal = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    found.require(
+        _WORD.fullmatch(name) is not None,
+        key,
+        f"{name!r} cannot be part of a suite's name",
+        f"{legal or 'a-z, 0-9 and -'}",
+    )

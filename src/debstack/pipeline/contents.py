@@ -1,0 +1,310 @@
+"""What goes into each kind of package: its payload and the values of its templates."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import Distribution
+from pathlib import Path
+
+from debstack.errors import LockError
+from debstack.log import Log
+from debstack.model.definition import Component, Definition, Target
+from debstack.model.lock import Lock
+from debstack.model.places import (
+    build_requirements_lock,
+    locks_folder,
+    packaging_folder,
+    requirements_lock,
+)
+from debstack.model.requirements import RequirementsLock, parse_requirements
+from debstack.model.sandbox import directives
+from debstack.pipeline.packages import Names, release_packages, tradingctl_files
+from debstack.process import Runner
+from debstack.steps import stage, venv
+from debstack.steps.describe import describe
+from debstack.steps.package import Changelog, shared_library_depends, write_debian
+from debstack.steps.wheels import collect
+from tradingctl import description
+
+
+@dataclass(frozen=True)
+class Release:
+    """The release that is built: its definition, its lock, and the target it is built for."""
+
+    project: Path
+    definition: Definition
+    lock: Lock
+    target: Target
+
+    def version(self, package: str) -> str:
+        """Return the Debian version of ``package``."""
+        return self.lock.version(package, self.target)
+
+    def changelog(self, package: str, version: str, change: str) -> Changelog:
+        """Return the changelog of ``package``, dated with the release in which it changed."""
+        locked = self.lock.packages[package]
+        return Changelog(
+            version,
+            self.target.name,
+            self.definition.stack.maintainer,
+            locked.timestamp,
+            (f"Release {locked.changed_in}: {change}.",),
+        )
+
+    def values(self) -> dict[str, object]:
+        """Return what the templates of all kinds need to know of the stack."""
+        names = Names.of(self.definition)
+        return {
+            "stack": self.definition.stack.name,
+            "homepage": self.definition.stack.homepage,
+            "common": names.common,
+            "common_version": self.version(names.common),
+            "keyring": names.keyring,
+        }
+
+    def requirements(self, component: str) -> RequirementsLock:
+        """Return the dependency lock of ``component``. Raises LockError, DependencyError."""
+        return self._read(requirements_lock(self.target.name, component))
+
+    def build_requirements(self, component: str) -> RequirementsLock:
+        """Return the lock of what builds the component's wheel. Raises as above."""
+        return self._read(build_requirements_lock(self.target.name, component))
+
+    def _read(self, name: str) -> RequirementsLock:
+        path = locks_folder(self.project) / name
+        if not path.is_file():
+            raise LockError(f"packaging/locks/{name} does not exist", hint="run: debstack lock")
+        return parse_requirements(path.read_text("utf-8"), f"packaging/locks/{name}")
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a build works with: where wheels and sources are, how many processes, what it prints."""
+
+    cache: Path
+    jobs: int
+    offline: bool
+    runner: Runner
+    log: Log
+
+
+def component_contents(
+    release: Release, component: Component, tar: Path, folder: Path, workshop: Workshop
+) -> description.Component:
+    """Write payload and debian/ of a component's source package into ``folder``.
+
+    ``tar`` is the exported commit. Returns the description that the package carries.
+    """
+    name, log, runner = component.name, workshop.log, workshop.runner
+    locked = release.lock.components[name]
+    described = describe(
+        component,
+        release.version(name),
+        release.lock.packages[name].changed_in,
+        locked.commit,
+    )
+    payload = folder / "payload"
+    tree = stage.tree_of(name, payload)
+    if component.python.install == "tree":
+        stage.unpack(tar, tree, component.source.exclude)
+    stage.stage(component, described, packaging_folder(release.project), payload)
+    with log.step(name, "virtual environment"):
+        environment = _environment(release, component, tar, tree, workshop)
+        venv.clean(environment)
+    _write_component_debian(release, component, environment, folder)
+    # Both keep a core busy and neither needs the other.
+    with log.step(name, "byte code and library dependencies"), ThreadPoolExecutor(2) as pool:
+        libraries = pool.submit(shared_library_depends, folder, payload, runner)
+        final = Path("/opt/trading") / name
+        venv.compile_bytecode(tree, final, release.target.python, workshop.jobs, runner)
+        depends = libraries.result()
+    (folder / "debian/shlibs.substvars").write_text(f"shlibs:Depends={depends}\n")
+    venv.normalise(payload, release.lock.packages[name].timestamp)
+    return described
+
+
+def _environment(
+    release: Release, component: Component, tar: Path, tree: Path, workshop: Workshop
+) -> venv.Environment:
+    lock = release.requirements(component.name)
+    wheels = collect(
+        lock, workshop.cache, release.target, workshop.runner, offline=workshop.offline
+    )
+    root, python = tree / ".venv", release.target.python
+    with tempfile.TemporaryDirectory(prefix="debstack-venv-") as folder:
+        requirements = Path(folder) / "requirements.txt"
+        requirements.write_text(lock.text())
+        environment = venv.venv(root, python, requirements, wheels, workshop.runner)
+        if component.python.install == "wheel":
+            wheel = _own_wheel(release, component, tar, Path(folder), workshop)
+            venv.add_wheel(environment, wheel, workshop.runner)
+    return environment
+
+
+def _own_wheel(
+    release: Release, component: Component, tar: Path, folder: Path, workshop: Workshop
+) -> Path:
+    """Build the component's wheel in an environment of its own, made from its build lock."""
+    lock = release.build_requirements(component.name)
+    tools = collect(lock, workshop.cache, release.target, workshop.runner, offline=workshop.offline)
+    requirements = folder / "build-requirements.txt"
+    requirements.write_text(lock.text())
+    python = release.target.python
+    builder = venv.venv(folder / "builder", python, requirements, tools, workshop.runner)
+    source = folder / "source"
+    stage.unpack(tar, source)
+    epoch = release.lock.packages[component.name].timestamp
+    return venv.build_wheel(source, builder, folder / "wheel", epoch, workshop.runner)
+
+
+def _write_component_debian(
+    release: Release, component: Component, environment: venv.Environment, folder: Path
+) -> None:
+    locked = release.lock.components[component.name]
+    url = locked.url
+    version = release.version(component.name)
+    change = f"commit {locked.commit[:12]} of {url}"
+    values: dict[str, object] = {
+        **release.values(),
+        "architecture": release.target.architecture,
+        "python": release.target.python,
+        "next_python": _next_minor(release.target.python),
+        "summary": component.summary,
+        "long_description": paragraph(component.description),
+        "depends": "".join(f", {each}" for each in component.depends),
+        "commit": locked.commit,
+        "url": url,
+        "vcs_git": url if "://" in url and not url.startswith("file:") else "",
+        "directories": stage.state_directories(component),
+        "distributions": [_credit(folder, each) for folder, each in environment.distributions()],
+    }
+    changelog = release.changelog(component.name, version, change)
+    write_debian("component", component.name, changelog, values, folder)
+
+
+def _credit(dist_info: str, distribution: Distribution) -> Mapping[str, str]:
+    """Return who wrote a bundled distribution and under which licence, as its metadata says."""
+    metadata = distribution.metadata
+    licence = metadata.get("License-Expression") or metadata.get("License") or ""
+    classifiers = [
+        each.rpartition(" :: ")[2]
+        for each in metadata.get_all("Classifier", [])
+        if each.startswith("License :: ") and not each.endswith("OSI Approved")
+    ]
+    if not licence or "\n" in licence or len(licence) > 60:
+        licence = " or ".join(classifiers) or "see its dist-info folder"
+    author = metadata.get("Author") or metadata.get("Author-email") or metadata.get("Maintainer")
+    return {
+        "name": metadata["Name"],
+        "version": distribution.version,
+        "license": " ".join(licence.split()).replace(" ", "-"),
+        "author": " ".join(str(author or "its authors").split()),
+        "dist_info": dist_info,
+    }
+
+
+def common_contents(release: Release, folder: Path) -> None:
+    """Write payload and debian/ of the package with the user, the directories and tradingctl."""
+    name = Names.of(release.definition).common
+    modules = folder / "payload/usr/share" / name / "tradingctl"
+    modules.mkdir(parents=True)
+    for module in tradingctl_files():
+        shutil.copyfile(module, modules / module.name)
+    changelog = release.changelog(name, release.version(name), "tradingctl and the shared places")
+    write_debian("common", name, changelog, release.values(), folder)
+    venv.normalise(folder / "payload", changelog.epoch)
+
+
+def stack_contents(release: Release, folder: Path) -> None:
+    """Write payload and debian/ of the package that is the release."""
+    name = Names.of(release.definition).stack
+    components = {each.name: release.version(each.name) for each in release.definition.components}
+    described = description.Stack(
+        package=name,
+        release=release.lock.release,
+        version=release.version(name),
+        packages=components,
+    )
+    target = folder / "payload/usr/share/trading/stack.json"
+    target.parent.mkdir(parents=True)
+    target.write_text(described.to_json(), encoding="utf-8")
+    changelog = release.changelog(
+        name,
+        release.version(name),
+        ", ".join(f"{package} {version}" for package, version in components.items()),
+    )
+    values = {**release.values(), "packages": components, "release": release.lock.release}
+    write_debian("stack", name, changelog, values, folder)
+    venv.normalise(folder / "payload", changelog.epoch)
+
+
+def ibgateway_contents(release: Release, name: str, folder: Path) -> None:
+    """Write payload and debian/ of the optional package for a headless IB Gateway."""
+    values = {
+        **release.values(),
+        "sandbox": [line for line in directives() if line[0] != "MemoryDenyWriteExecute"],
+    }
+    changelog = release.changelog(name, release.version(name), "unit and configuration template")
+    write_debian("ibgateway", name, changelog, values, folder)
+    described = description.Component(
+        name="ibgateway",
+        package=name,
+        version=release.version(name),
+        release=release.lock.packages[name].changed_in,
+        repository="",
+        commit="",
+        units=(description.Unit("ibgateway.service", order=50, required=False),),
+    )
+    target = folder / "payload/usr/share/trading/components" / f"{name}.json"
+    target.parent.mkdir(parents=True)
+    target.write_text(described.to_json(), encoding="utf-8")
+    venv.normalise(folder / "payload", changelog.epoch)
+
+
+def keyring_contents(
+    release: Release, version: str, keys: Mapping[str, bytes], policy_key: str,
+    development: bool, folder: Path,
+) -> None:  # fmt: skip
+    """Write payload and debian/ of the package that tells apt about the repository.
+
+    ``keys`` are the binary public keys by role (repository, package), ``policy_key`` the
+    fingerprint of the package key, for debsig-verify's policy.
+    """
+    name = Names.of(release.definition).keyring
+    stack = release.definition.stack
+    values = {
+        **release.values(),
+        "uri": stack.archive.uri,
+        "origin": stack.archive.origin,
+        "suite": f"{release.target.name}-{stack.channels[0].name}",
+        "architecture": release.target.architecture,
+        "own_packages": release_packages(release.definition),
+        "development": development,
+        "key_id": policy_key[-16:],
+    }
+    changelog = release.changelog(name, version, "the keys and the address of the repository")
+    write_debian("keyring", name, changelog, values, folder)
+    places = {
+        "repository": f"usr/share/keyrings/{name}.pgp",
+        "package": f"usr/share/debsig/keyrings/{policy_key[-16:]}/{stack.name}.pgp",
+    }
+    for role, place in places.items():
+        path = folder / "payload" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(keys[role])
+    venv.normalise(folder / "payload", changelog.epoch)
+
+
+def paragraph(text: str) -> str:
+    """Return ``text`` as an extended description (Policy 5.6.13): indented, "." for empty lines."""
+    lines = text.strip().splitlines()
+    return "\n".join(f" {line.rstrip()}" if line.strip() else " ." for line in lines)
+
+
+def _next_minor(python: str) -> str:
+    major, minor = python.split(".")
+    return f"{major}.{int(minor) + 1}"

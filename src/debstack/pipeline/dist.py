@@ -1,0 +1,112 @@
+"""Put a built release into dist/<release>, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from debstack.keys import Keys
+from debstack.model.places import lock_file
+from debstack.pipeline.build import Folders
+from debstack.pipeline.contents import Release
+from debstack.pipeline.make import Built
+from debstack.process import Runner
+from debstack.steps import sign
+
+_LOCK = "repos.lock"
+
+
+def collect_release(
+    release: Release, folders: Folders, keys: Keys, built: Sequence[Built], runner: Runner
+) -> Path:
+    """Put the packages, their checksums, the lock and a manifest into dist/<release>.
+
+    A folder that has exactly these already is left alone, so that a second build leaves identical
+    files. Packages of the release that were built earlier stay. Returns the folder.
+    """
+    folder = folders.release(release.lock.release)
+    wanted = {
+        each.file: folders.package(release.target.name, each.package, each.version) / each.file
+        for each in built
+    }
+    manifest = _manifest(release, folder, built)
+    manifest_name = f"{release.target.name}.json"
+    lock = lock_file(release.project).read_bytes()
+    if _is_complete(folder, wanted, manifest_name, manifest, lock):
+        return folder
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, source in {**_earlier(folder, manifest_name, manifest), **wanted}.items():
+        _link_or_copy(source, temporary / name)
+    (temporary / manifest_name).write_text(manifest, encoding="utf-8")
+    (temporary / _LOCK).write_bytes(lock)
+    debs = sorted(temporary.glob("*.deb"))
+    sign.checksums(temporary, debs, keys.package, runner)
+    _swap(temporary, folder)
+    return folder
+
+
+def _manifest(release: Release, folder: Path, built: Sequence[Built]) -> str:
+    """Return what is in the release, for machines: of a part that was built before, what it says."""
+    path = folder / f"{release.target.name}.json"
+    packages = {}
+    if path.is_file():
+        packages = {each["package"]: each for each in json.loads(path.read_text())["packages"]}
+    for each in built:
+        entry = asdict(each)
+        # How long it took and whether it was cached differ from run to run.
+        packages[each.package] = {k: v for k, v in entry.items() if k not in ("seconds", "built")}
+    document = {
+        "release": release.lock.release,
+        "target": release.target.name,
+        "packages": [packages[name] for name in sorted(packages)],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _is_complete(
+    folder: Path, wanted: dict[str, Path], manifest_name: str, manifest: str, lock: bytes
+) -> bool:
+    if not (folder / "SHA256SUMS.asc").is_file():
+        return False
+    same = all(
+        (folder / name).is_file() and (folder / name).samefile(source)
+        for name, source in wanted.items()
+    )
+    return (
+        same
+        and (folder / manifest_name).is_file()
+        and (folder / manifest_name).read_text() == manifest
+        and (folder / _LOCK).read_bytes() == lock
+    )
+
+
+def _earlier(folder: Path, manifest_name: str, manifest: str) -> dict[str, Path]:
+    """Return what ``folder`` has of the release already: its other packages and targets."""
+    documents = [json.loads(manifest)]
+    others = [path for path in folder.glob("*.json") if path.name != manifest_name]
+    documents += [json.loads(path.read_text()) for path in others]
+    names = [each["file"] for document in documents for each in document["packages"]]
+    found = [*others, *(folder / name for name in names if (folder / name).is_file())]
+    return {path.name: path for path in found}
+
+
+def _swap(new: Path, folder: Path) -> None:
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

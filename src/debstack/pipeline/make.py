@@ -1,0 +1,178 @@
+"""Make one package: write its source package, build it, prove it, check it, sign it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from debstack.keys import Keys
+from debstack.model.definition import Component
+from debstack.pipeline import contents
+from debstack.pipeline.contents import Release, Workshop
+from debstack.pipeline.keyring import public_halves
+from debstack.pipeline.packages import kind_of
+from debstack.process import Runner
+from debstack.steps import sign
+from debstack.steps.package import Package, lint, package
+from debstack.steps.prove import prove
+from debstack.steps.stage import discard
+from tradingctl import description
+
+_RECORD = "build.json"
+
+
+@dataclass(frozen=True)
+class Built:
+    """One finished package: sizes in bytes, times in seconds.
+
+    ``payload`` is the sha256 before signing, which two builds of the same inputs share. ``built``
+    is false for one that was there already.
+    """
+
+    package: str
+    version: str
+    file: str
+    size: int
+    installed_size: int
+    sha256: str
+    payload: str
+    inputs: str
+    key: str
+    seconds: float
+    built: bool
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to make: a package at a version, from a commit's tar if it is a component."""
+
+    package: str
+    version: str
+    inputs: str
+    tar: Path | None
+    isolate: bool
+
+
+def recorded(folder: Path) -> Built | None:
+    """Return what an earlier build left in ``folder``, or None if it did not finish."""
+    try:
+        return Built(**json.loads((folder / _RECORD).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def make(release: Release, keys: Keys, order: Order, keep: Path, workshop: Workshop) -> Built:
+    """Make one package in ``keep``, where its log stays, and return what came of it.
+
+    Raises BuildError, StartError or SigningError; ``keep`` then has no record of it.
+    """
+    start = time.monotonic()
+    work, log = keep / "work", keep / "build.log"
+    discard(work)
+    folder = work / "source"
+    folder.mkdir(parents=True)
+    log.unlink(missing_ok=True)
+    mine = replace(workshop, runner=replace(workshop.runner, log=log))
+    built = _build(release, keys, order, folder, mine)
+    with mine.log.step(order.package, "sign"):
+        record = _sign_and_keep(order, built, keep, keys, start, mine.runner)
+    discard(work)
+    return record
+
+
+def _build(
+    release: Release, keys: Keys, order: Order, folder: Path, workshop: Workshop
+) -> Package:
+    name = order.package
+    kind = kind_of(name, release.definition)
+    if kind == "component":
+        assert order.tar is not None  # noqa: S101  (components are fetched before they are made)
+        component = release.definition.component(name)
+        described = contents.component_contents(release, component, order.tar, folder, workshop)
+        return _build_and_prove(release, component, described, order, folder, workshop)
+    if kind == "common":
+        contents.common_contents(release, folder)
+    elif kind == "stack":
+        contents.stack_contents(release, folder)
+    elif kind == "ibgateway":
+        contents.ibgateway_contents(release, name, folder)
+    else:
+        contents.keyring_contents(
+            release,
+            order.version,
+            public_halves(release.project, keys, workshop.runner),
+            keys.package.fingerprint,
+            keys.development,
+            folder,
+        )
+    return _package(name, folder, (), workshop)
+
+
+def _build_and_prove(
+    release: Release,
+    component: Component,
+    described: description.Component,
+    order: Order,
+    folder: Path,
+    workshop: Workshop,
+) -> Package:
+    """Build the package and, meanwhile, prove that what it ships starts."""
+    name, python = component.name, release.target.python
+
+    def proof() -> None:
+        with workshop.log.step(name, "proof that it starts"):
+            prove(component, described, folder / "payload", python,
+                  isolate=order.isolate, runner=workshop.runner)  # fmt: skip
+
+    with ThreadPoolExecutor(1) as pool:
+        proved = pool.submit(proof)
+        built = _package(name, folder, (f"usr/lib/trading/{name}/.venv",), workshop)
+        proved.result()
+    return built
+
+
+def _package(name: str, folder: Path, unlinted: tuple[str, ...], workshop: Workshop) -> Package:
+    with workshop.log.step(name, "dpkg-buildpackage"):
+        built = package(folder, folder.parent / "output", workshop.runner)
+    with workshop.log.step(name, "lintian"):
+        lint(folder, name, unlinted, workshop.runner)
+    return built
+
+
+def _sign_and_keep(
+    order: Order, built: Package, keep: Path, keys: Keys, start: float, runner: Runner
+) -> Built:
+    """Move what was built to where it is kept, the .deb signed, and record it last."""
+    (keep / _RECORD).unlink(missing_ok=True)
+    for path in keep.glob("*.deb"):
+        path.unlink()
+    deb = keep / built.deb.name
+    payload = sign.payload_digest(built.deb)
+    sign.sign(built.deb, deb, keys.package, runner)
+    for path in (built.buildinfo, built.changes):
+        shutil.move(path, keep / path.name)
+    installed = runner.capture(["dpkg-deb", "--field", deb, "Installed-Size"]).text
+    with deb.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    record = Built(
+        package=order.package,
+        version=order.version,
+        file=deb.name,
+        size=deb.stat().st_size,
+        installed_size=int(installed) * 1024,
+        sha256=digest,
+        payload=payload,
+        inputs=order.inputs,
+        key=keys.package.fingerprint,
+        seconds=round(time.monotonic() - start, 1),
+        built=True,
+    )
+    temporary = keep / f".{_RECORD}"
+    temporary.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
+    temporary.replace(keep / _RECORD)
+    return record

@@ -1,0 +1,135 @@
+"""The packages of a release: what kind each is, what enters it, and the digest of that.
+
+Two builds of one version must not differ, so everything that shapes a package counts: its
+definition, its templates, the code that builds it, and for a component its commit and dependencies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import tradingctl
+from debstack.model.definition import Component, Definition, Target
+from debstack.model.lock import LockedComponent
+from debstack.model.places import packaging_folder
+from debstack.model.rules_stack import own_packages
+from debstack.steps.render import templates_folder
+
+Kind = Literal["component", "keyring", "common", "stack", "ibgateway"]
+
+IBGATEWAY = "trading-ibgateway"
+"""The optional package that no release depends on."""
+
+# The code that decides what is in a package; the rest only moves files and prints.
+_SHAPING = ("model/sandbox.py", "steps/describe.py", "steps/fetch.py", "steps/package.py",
+            "steps/render.py", "steps/stage.py", "steps/venv.py", "pipeline/contents.py")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of the packages that come from the stack itself."""
+
+    keyring: str
+    common: str
+    stack: str
+
+    @classmethod
+    def of(cls, definition: Definition) -> Names:
+        """Return the names in ``definition``."""
+        return cls(*own_packages(definition.stack))
+
+
+def release_packages(definition: Definition) -> tuple[str, ...]:
+    """Return every package of a release, components first."""
+    components = tuple(component.name for component in definition.components)
+    return (*components, *own_packages(definition.stack), IBGATEWAY)
+
+
+def kind_of(package: str, definition: Definition) -> Kind:
+    """Return which kind of package ``package`` is: the folder of its templates."""
+    own = Names.of(definition)
+    kinds: dict[str, Kind] = {
+        own.keyring: "keyring",
+        own.common: "common",
+        own.stack: "stack",
+        IBGATEWAY: "ibgateway",
+    }
+    return kinds.get(package, "component")
+
+
+def input_digest(
+    project: Path,
+    package: str,
+    definition: Definition,
+    component: LockedComponent | None,
+    target: Target,
+) -> str:
+    """Return the sha256 of everything that enters ``package`` on ``target``.
+
+    The stack's contents, the exact versions, are in the lock itself, which gives it a new version
+    with every release.
+    """
+    kind = kind_of(package, definition)
+    stack = definition.stack
+    document: dict[str, object] = {
+        "kind": kind,
+        "stack": [stack.name, stack.maintainer, stack.homepage],
+        "target": asdict(target),
+        "files": dict(_files(kind)),
+    }
+    if component is not None:
+        defined = definition.component(package)
+        document["definition"] = asdict(defined)
+        document["config"] = dict(_config(project, defined))
+        document["commit"] = component.commit
+        document["tree"] = component.tree
+        document["requirements"] = component.requirements.get(target.name)
+        document["build_requirements"] = component.build_requirements.get(target.name)
+    if kind == "keyring":
+        document["archive"] = asdict(stack.archive)
+        document["suite"] = f"{target.name}-{stack.channels[0].name}"
+        document["packages"] = release_packages(definition)
+        document["keys"] = {path.name: path.read_text() for path in public_keys(project)}
+    if kind == "stack":
+        document["components"] = stack.components
+    text = json.dumps(document, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def public_keys(project: Path) -> list[Path]:
+    """Return the public keys that the user has put under packaging/keys."""
+    return sorted((packaging_folder(project) / "keys").glob("*.asc"))
+
+
+def tradingctl_files() -> list[Path]:
+    """Return the modules of tradingctl, which traderunner-common ships."""
+    return sorted(Path(tradingctl.__path__[0]).glob("*.py"))
+
+
+def _config(project: Path, component: Component) -> Iterator[tuple[str, str]]:
+    for each in component.config:
+        yield each.name, (packaging_folder(project) / each.source).read_text("utf-8")
+
+
+def _files(kind: Kind) -> Iterator[tuple[str, str]]:
+    """Yield name and digest of the templates and the code that shape packages of ``kind``."""
+    templates = templates_folder()
+    partials = [path for path in templates.iterdir() if path.name.startswith("_")]
+    for path in sorted([*partials, *(templates / kind).rglob("*")]):
+        if path.is_file():
+            yield f"templates/{path.relative_to(templates).as_posix()}", _digest(path)
+    source = Path(__file__).parents[1]
+    for name in _SHAPING:
+        yield name, _digest(source / name)
+    for path in tradingctl_files():
+        if kind == "common" or path.name == "description.py":
+            yield f"tradingctl/{path.name}", _digest(path)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

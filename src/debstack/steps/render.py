@@ -1,0 +1,59 @@
+"""Render debian-templates/ into the files that they mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import jinja2
+
+from debstack.errors import BuildError
+
+
+def templates_folder() -> Path:
+    """Return the folder of templates: installed with debstack, or beside its source."""
+    installed = Path(__file__).parents[1] / "debian-templates"
+    return installed if installed.is_dir() else Path(__file__).parents[3] / "debian-templates"
+
+
+def render(kind: str, values: Mapping[str, object], destination: Path) -> None:
+    """Render every file below ``debian-templates/<kind>`` to the same path in ``destination``.
+
+    Names of files may contain expressions too. Raises BuildError naming the template if one asks
+    for a value that is not given.
+    """
+    environment = _environment()
+    folder = templates_folder() / kind
+    for template in sorted(path for path in folder.rglob("*") if path.is_file()):
+        relative = template.relative_to(folder).as_posix()
+        name = environment.from_string(relative).render(values)
+        target = destination / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = _render(environment, f"{kind}/{relative}", values)
+        target.write_text(text, encoding="utf-8")
+        target.chmod(0o755 if text.startswith("#!") else 0o644)
+
+
+def render_one(template: str, values: Mapping[str, object]) -> str:
+    """Return the text of one template of debian-templates/."""
+    return _render(_environment(), template, values)
+
+
+def _render(
+    environment: jinja2.Environment, template: str, values: Mapping[str, object]
+) -> str:
+    try:
+        return environment.get_template(template).render(values)
+    except jinja2.TemplateError as error:
+        raise BuildError(f"debian-templates/{template}: {error}") from error
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates_folder()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  (Debian control files, not HTML)
+    )

@@ -1,0 +1,209 @@
+"""Make the virtual environment of a component: the same bits whoever makes it, wherever.
+
+The wheels are unpacked by uv into a private cache and hard-linked from there, which writes every
+file once. What uv or the machine leaves of itself is removed, and the byte code is compiled with
+content hashes and the path at which it will run.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import Distribution
+from pathlib import Path
+
+import build
+import uv
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from debstack.errors import BuildError, DependencyError
+from debstack.process import Runner, base_environment
+
+# Left behind by uv: locks, activation scripts (the units name the interpreter) and a patch for a
+# distutils that nothing here uses, which every start of Python would pay for.
+_JUNK = (".lock", ".gitignore", "CACHEDIR.TAG", "bin/activate*", "bin/deactivate*", "bin/pydoc.bat",
+         "lib/python*/site-packages/_virtualenv.*")  # fmt: skip
+# Say where and when a wheel was unpacked, or by whom it was asked for.
+_MACHINE_FILES = ("uv_cache.json", "direct_url.json", "REQUESTED")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment at ``root``, made for the target's Python ``python`` ("3.11")."""
+
+    root: Path
+    python: str
+
+    @property
+    def site_packages(self) -> Path:
+        """Where its distributions are installed."""
+        return self.root / "lib" / f"python{self.python}" / "site-packages"
+
+    def distributions(self) -> list[tuple[str, Distribution]]:
+        """Return what is installed in it: the name of each dist-info folder and what is in it."""
+        folders = sorted(self.site_packages.glob("*.dist-info"))
+        return [(folder.name, Distribution.at(folder)) for folder in folders]
+
+
+def venv(
+    root: Path, python: str, requirements: Path, wheels: Sequence[Path], runner: Runner
+) -> Environment:
+    """Make the environment ``root`` from exactly the wheels that ``requirements`` lists by hash.
+
+    Nothing is fetched: ``wheels`` are files. Raises DependencyError if a wheel is missing or its
+    hash is not the one listed.
+    """
+    uv_bin = Path(uv.find_uv_bin())
+    with _wheelhouse(wheels) as (wheelhouse, env):
+        runner.run(
+            [uv_bin, "venv", "--relocatable", "--no-config", "--no-project", "--offline",
+             "--python", f"/usr/bin/python{python}", root],
+            env=env,
+        )  # fmt: skip
+        _install(root, ["--require-hashes", "-r", requirements], wheelhouse, env, runner)
+    return Environment(root, python)
+
+
+def add_wheel(environment: Environment, wheel: Path, runner: Runner) -> None:
+    """Install the component's own wheel; its dependencies are there already."""
+    with _wheelhouse([]) as (wheelhouse, env):
+        _install(environment.root, [wheel], wheelhouse, env, runner)
+
+
+def build_wheel(
+    source: Path, build_environment: Environment, destination: Path, epoch: int, runner: Runner
+) -> Path:
+    """Build the wheel of the project in ``source`` with the tools of ``build_environment``.
+
+    ``epoch`` is SOURCE_DATE_EPOCH. Raises DependencyError if the project asks for build
+    requirements that are not in the lock.
+    """
+
+    def call_backend(
+        cmd: Sequence[str],
+        cwd: str | None = None,
+        extra_environ: Mapping[str, str] | None = None,
+    ) -> None:
+        env = base_environment() | {"SOURCE_DATE_EPOCH": str(epoch), "PYTHONHASHSEED": "0"}
+        runner.run(cmd, cwd=Path(cwd) if cwd else None, env={**env, **(extra_environ or {})})
+
+    interpreter = build_environment.root / "bin" / "python"
+    project = build.ProjectBuilder(source, python_executable=str(interpreter), runner=call_backend)
+    required = project.build_system_requires | project.get_requires_for_build("wheel")
+    missing = [each for each in required if not _has(build_environment, Requirement(each))]
+    if missing:
+        raise DependencyError(
+            "the project's build requirements are not in its lock: " + ", ".join(sorted(missing)),
+            hint="run: debstack lock --upgrade",
+        )
+    return Path(project.build("wheel", destination))
+
+
+def clean(environment: Environment) -> None:
+    """Remove what would differ between two machines, or is of no use at run time."""
+    for pattern in _JUNK:
+        for path in environment.root.glob(pattern):
+            path.unlink()
+    (environment.root / "pyvenv.cfg").write_text(
+        f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {environment.python}\n"
+    )
+    for path in list(environment.site_packages.rglob("__pycache__")):
+        shutil.rmtree(path)
+    for dist_info in environment.site_packages.glob("*.dist-info"):
+        _forget(dist_info, [name for name in _MACHINE_FILES if (dist_info / name).exists()])
+
+
+def compile_bytecode(tree: Path, final: Path, python: str, jobs: int, runner: Runner) -> None:
+    """Compile every module below ``tree`` as if it lay at ``final``.
+
+    The files are valid by content hash and never checked again, so that they are the same bits in
+    every build and cost nothing at start. Modules for other versions of Python that a wheel
+    brings may fail to compile; they are named in the log. Source of the component itself may not:
+    BuildError.
+    """
+    command = [f"/usr/bin/python{python}", "-m", "compileall", "-q", "-j", str(jobs),
+               "--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", str(final)]  # fmt: skip
+    env = base_environment() | {"PYTHONHASHSEED": "0"}
+    runner.run([*command, tree / ".venv"], env=env, check=False)
+    own = runner.run([*command, "-x", r"/\.venv/", tree], env=env, check=False)
+    if own.returncode:
+        raise BuildError(
+            f"not valid Python {python}",
+            hint="correct the files at their commit, or exclude them in packaging/components",
+            details=own.text.splitlines()[-20:],
+        )
+
+
+def normalise(tree: Path, epoch: int) -> None:
+    """Give every file and folder below ``tree`` the same modes and times on every machine."""
+    for folder, _, files in os.walk(tree):
+        os.chmod(folder, 0o755)
+        for name in files:
+            path = os.path.join(folder, name)
+            info = os.lstat(path)
+            if not stat.S_ISLNK(info.st_mode):
+                os.chmod(path, 0o755 if info.st_mode & 0o100 else 0o644)
+            os.utime(path, (epoch, epoch), follow_symlinks=False)
+
+
+def _has(environment: Environment, requirement: Requirement) -> bool:
+    if requirement.marker and not requirement.marker.evaluate():
+        return True
+    versions = {
+        canonicalize_name(each.metadata["Name"]): each.version
+        for _, each in environment.distributions()
+    }
+    version = versions.get(canonicalize_name(requirement.name))
+    return version is not None and requirement.specifier.contains(version, prereleases=True)
+
+
+class _wheelhouse:  # noqa: N801  (a context manager, read as a function)
+    """A folder of links to wheels and a private uv cache beside it, gone afterwards."""
+
+    def __init__(self, wheels: Iterable[Path]) -> None:
+        self._wheels = tuple(wheels)
+
+    def __enter__(self) -> tuple[Path, dict[str, str]]:
+        self._folder = tempfile.TemporaryDirectory(prefix="debstack-wheels-")
+        wheelhouse = Path(self._folder.name) / "wheels"
+        wheelhouse.mkdir()
+        for wheel in self._wheels:
+            (wheelhouse / wheel.name).symlink_to(wheel.resolve())
+        return wheelhouse, base_environment()
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+
+def _install(
+    root: Path, what: Sequence[str | Path], wheelhouse: Path, env: dict[str, str], runner: Runner
+) -> None:
+    # The cache must share a file system with the environment, or uv falls back to copying.
+    with tempfile.TemporaryDirectory(prefix=".uv-", dir=root.parent) as cache:
+        runner.raising(DependencyError).run(
+            [uv.find_uv_bin(), "pip", "install", "--no-config", "--offline", "--no-index",
+             "--find-links", wheelhouse, "--cache-dir", cache, "--link-mode", "hardlink",
+             "--no-deps", "--only-binary", ":all:", "--python", root / "bin" / "python",
+             *what],
+            env=env,
+        )  # fmt: skip
+
+
+def _forget(dist_info: Path, names: Sequence[str]) -> None:
+    """Remove files of a dist-info folder together with their lines in RECORD."""
+    for name in names:
+        (dist_info / name).unlink()
+    record = dist_info / "RECORD"
+    if names and record.exists():
+        gone = {f"{dist_info.name}/{name}" for name in names}
+        rows = [row for row in csv.reader(record.open(newline="")) if row and row[0] not in gone]
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        record.write_text(text.getvalue(), newline="")

@@ -1,0 +1,98 @@
+"""Make the unpacked release of a component the one that runs, and the reverse at removal."""
+
+from __future__ import annotations
+
+from tradingctl import credentials, state, systemd, tree
+from tradingctl.account import find_account
+from tradingctl.description import Component, Unit
+from tradingctl.errors import TradingError
+from tradingctl.generations import Generations
+from tradingctl.lastgood import read_last_good
+from tradingctl.server import Server
+
+
+def activate(server: Server, component: Component) -> None:
+    """Make the generation of ``component``'s version, point the link at it, start its units.
+
+    Stop, flip and start are one step, so the services are down for no longer than that. A unit
+    that does not start is a warning: whether the release is good is decided for the whole stack.
+    Raises TradingError before anything is touched, OSError when a file cannot be written.
+    """
+    generations = Generations(server.paths, component.name)
+    generations.refuse_hand_made()
+    account = find_account(server.paths)
+    with generations.locked():
+        previous = generations.active
+        staged = generations.stage(component.version)
+        code = staged or server.paths.generation(component.name, component.version)
+        state.make_directories(server.paths, component, account)
+        credentials.ensure(server, component, account)
+        for kept in state.link_tracked(server.paths, component, code, account):
+            server.warn(f"note: {kept}")
+        running = not systemd.absence(server)
+        if running:
+            systemd.reload(server)
+        if staged is None and previous == component.version:
+            if running:
+                _start(server, component, active=set())
+            return
+        active = _stop(server, component) if running else set()
+        try:
+            if staged:
+                generations.install(staged, component.version)
+            generations.flip(component.version)
+        finally:
+            # Also after a failure: the release that ran until now is still whole.
+            if running:
+                _start(server, component, active)
+        code = server.paths.generation(component.name, component.version)
+        state.prune_tracked(server.paths, component, code)
+        for surplus in generations.surplus(_kept(server, component, previous)):
+            tree.remove(surplus)
+
+
+def _kept(server: Server, component: Component, previous: str) -> set[str]:
+    try:
+        record = read_last_good(server.paths)
+    except TradingError as error:
+        server.warn(f"warning: {error.message}")
+        record = None
+    return {previous, record.packages.get(component.package, "") if record else ""}
+
+
+def _stop(server: Server, component: Component) -> set[str]:
+    """Stop the component's units, last first; return the disabled ones that ran nevertheless."""
+    states = systemd.show(server.runner, [unit.name for unit in component.units])
+    ran = {name for name, each in states.items() if each.active in ("active", "activating")}
+    for unit in reversed(_in_order(component)):
+        if states[unit.name].load not in ("not-found", "masked") or unit.name in ran:
+            systemd.stop(server, unit)
+    return {name for name in ran if states[name].put_aside}
+
+
+def _start(server: Server, component: Component, active: set[str]) -> None:
+    for unit in _in_order(component):
+        systemd.start(server, unit, forced=unit.name in active)
+
+
+def _in_order(component: Component) -> list[Unit]:
+    return sorted(component.units, key=lambda unit: (unit.order, unit.name))
+
+
+def deactivate(server: Server, name: str, component: Component | None) -> None:
+    """Stop the units and remove the link, the generations and the links in the state directories.
+
+    Data, logs and secrets stay. ``component`` is None when its description is gone already, then
+    its units are left to systemd. May be repeated. Raises OSError.
+    """
+    generations = Generations(server.paths, name)
+    if component:
+        if not systemd.absence(server):
+            _stop(server, component)
+        state.prune_tracked(server.paths, component, None)
+    else:
+        server.warn(f"note: no description of {name} is installed; its units were not stopped")
+    link = server.paths.link(name)
+    if link.exists() and not generations.active:
+        server.warn(f"note: {link} is not of the package and stays")
+    generations.remove_all()

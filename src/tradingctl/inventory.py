@@ -1,0 +1,122 @@
+"""What is installed: the descriptions that the packages brought, and what dpkg says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tradingctl.description import (
+    Component,
+    DescriptionError,
+    Stack,
+    Unit,
+    parse_component,
+    parse_stack,
+)
+from tradingctl.errors import NothingInstalledError, ProgramFailedError, TradingError
+from tradingctl.paths import Paths
+from tradingctl.process import Runner
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The installed components in the order in which they start, and the stack if there is one."""
+
+    components: tuple[Component, ...]
+    stack: Stack | None
+
+    @property
+    def release(self) -> str:
+        """The release, as the stack has it, else the newest of the components."""
+        if self.stack:
+            return self.stack.release
+        return max(component.release for component in self.components)
+
+    def units(self) -> Iterator[tuple[Component, Unit]]:
+        """Give every unit with its component, in start order."""
+        pairs = [(component, unit) for component in self.components for unit in component.units]
+        yield from sorted(pairs, key=lambda pair: (pair[1].order, pair[1].name))
+
+    def component(self, name: str) -> Component:
+        """Return the component (or package) ``name``; raise TradingError when there is none."""
+        for component in self.components:
+            if name in (component.name, component.package):
+                return component
+        known = ", ".join(component.name for component in self.components)
+        raise TradingError(f"no component {name!r} is installed; there are: {known}")
+
+    def select(self, names: Sequence[str]) -> list[tuple[Component, Unit]]:
+        """Return the units meant by names of components, packages or units; all for no names."""
+        pairs = list(self.units())
+        for name in names:
+            if not any(name in _names_of(*pair) for pair in pairs):
+                known = ", ".join(sorted({pair[1].name for pair in pairs}))
+                raise TradingError(f"no component or unit {name!r}; there are: {known}")
+        return [
+            pair for pair in pairs if not names or any(name in _names_of(*pair) for name in names)
+        ]
+
+    def unit(self, name: str) -> tuple[Component, Unit]:
+        """Return the unit ``name`` with its component; raise TradingError when there is none."""
+        for component, unit in self.units():
+            if service(name) == service(unit.name):
+                return component, unit
+        known = ", ".join(unit.name for _, unit in self.units())
+        raise TradingError(f"no unit {name!r} is installed; there are: {known}")
+
+
+def _names_of(component: Component, unit: Unit) -> tuple[str, ...]:
+    return (component.name, component.package, unit.name, service(unit.name))
+
+
+def service(name: str) -> str:
+    """Return a unit's name as systemd has it."""
+    return name if name.endswith(".service") else f"{name}.service"
+
+
+def read_inventory(paths: Paths) -> Inventory:
+    """Return what is installed.
+
+    Raises NothingInstalledError, and TradingError naming the file and the key that is wrong.
+    """
+    files = sorted(paths.components.glob("*.json")) if paths.components.is_dir() else []
+    if not files:
+        raise NothingInstalledError(
+            f"no component is installed (no file in {paths.shown(paths.components)})",
+            "apt-get install traderunner-stack",
+        )
+    try:
+        components = [parse_component(_text(file), str(file)) for file in files]
+        stack = parse_stack(_text(paths.stack), str(paths.stack)) if paths.stack.is_file() else None
+    except DescriptionError as error:
+        raise TradingError(
+            f"bad description: {error}", "dpkg -V; then reinstall the package of that file"
+        ) from error
+    components.sort(key=lambda each: (min((u.order for u in each.units), default=0), each.name))
+    return Inventory(tuple(components), stack)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DescriptionError(f"{file}: {error}") from error
+
+
+def installed_versions(runner: Runner, packages: Sequence[str]) -> dict[str, str]:
+    """Return the version of each package whose files are installed, as dpkg has it.
+
+    Raises ProgramFailedError when dpkg-query cannot say anything.
+    """
+    wanted = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
+    # Exit code 1 only says that one of the packages is unknown.
+    outcome = runner.run(["dpkg-query", "-W", "-f", wanted, *packages])
+    if outcome.code > 1:
+        raise ProgramFailedError(f"dpkg-query says: {outcome.said}", "dpkg --audit")
+    versions = {}
+    for line in outcome.output.splitlines():
+        package, status, version = line.split("\t")
+        if status[1] not in "nc":  # neither not-installed nor only configuration files left
+            versions[package] = version
+    return versions

@@ -1,0 +1,121 @@
+"""Every path that tradingctl reads or writes, named once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The paths of a server whose file system begins at ``root``."""
+
+    root: Path = Path("/")
+
+    @property
+    def components(self) -> Path:
+        """Where each package puts the description of its component."""
+        return self.root / "usr/share/trading/components"
+
+    @property
+    def stack(self) -> Path:
+        """The description of the stack."""
+        return self.root / "usr/share/trading/stack.json"
+
+    def shipped(self, name: str) -> Path:
+        """Return dpkg's copy of a component's code and venv."""
+        return self.root / "usr/lib/trading" / name
+
+    @property
+    def base(self) -> Path:
+        """The base directory of the runbook, where the links to the running code lie."""
+        return self.root / "opt/trading"
+
+    def link(self, name: str) -> Path:
+        """Return the link to the generation of a component that is to run."""
+        return self.base / name
+
+    def generations(self, name: str) -> Path:
+        """Return the directory that holds all generations of a component."""
+        return self.base / "releases" / name
+
+    def generation(self, name: str, version: str) -> Path:
+        """Return the directory of one generation."""
+        return self.generations(name) / version
+
+    def release_file(self, name: str) -> Path:
+        """Return the file in which the code that is to run says which commit it is."""
+        return self.link(name) / "RELEASE.json"
+
+    @property
+    def state(self) -> Path:
+        """The directory above every component's state."""
+        return self.root / "var/lib/trading"
+
+    @property
+    def logs(self) -> Path:
+        """The directory above every component's log files."""
+        return self.root / "var/log/trading"
+
+    @property
+    def last_good(self) -> Path:
+        """The record of the release that was verified last."""
+        return self.state / "last-good.json"
+
+    @property
+    def settings(self) -> Path:
+        """The directory of the administrator's settings."""
+        return self.root / "etc/trading"
+
+    @property
+    def environment(self) -> Path:
+        """The file that says whether this is staging or production."""
+        return self.settings / "environment"
+
+    @property
+    def skip_verify(self) -> Path:
+        """The file whose existence lets a release pass without verification."""
+        return self.settings / "skip-verify"
+
+    @property
+    def secrets(self) -> Path:
+        """The directory of the secret files."""
+        return self.settings / "secrets"
+
+    def secret_file(self, name: str) -> Path:
+        """Return the file of a component's secrets and local overrides."""
+        return self.secrets / f"{name}.env"
+
+    @property
+    def sources(self) -> Path:
+        """The apt source of the stack, which names the channel."""
+        return self.root / "etc/apt/sources.list.d/traderunner.sources"
+
+    @property
+    def passwd(self) -> Path:
+        """The user database of this file system."""
+        return self.root / "etc/passwd"
+
+    @property
+    def group(self) -> Path:
+        """The group database of this file system."""
+        return self.root / "etc/group"
+
+    @property
+    def policy(self) -> Path:
+        """The program by which the administrator forbids services to start."""
+        return self.root / "usr/sbin/policy-rc.d"
+
+    @property
+    def systemd_running(self) -> Path:
+        """The directory that exists when systemd is the init system."""
+        return self.root / "run/systemd/system"
+
+    @property
+    def proc(self) -> Path:
+        """The kernel's view of the processes."""
+        return self.root / "proc"
+
+    def shown(self, path: Path) -> str:
+        """Return ``path`` as the server knows it, without ``root``."""
+        return "/" + str(path.relative_to(self.root))

@@ -1,0 +1,72 @@
+"""The one module that starts programs.
+
+Programs get a fixed search path and language, no standard input, and none of our open files: under
+debconf, file descriptor 3 left open in a service would make apt wait for that service.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+KEPT_PREFIXES = ("DPKG_", "DEBIAN_", "DEB_", "SYSTEMD_")
+TIMED_OUT = 124
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a program said and its exit code (124, 126, 127 as the shell has them)."""
+
+    command: tuple[str, ...]
+    code: int
+    output: str = ""
+    errors: str = ""
+
+    @property
+    def said(self) -> str:
+        """The last line the program said, else its exit code."""
+        lines = (self.output + "\n" + self.errors).strip().splitlines()
+        return lines[-1].strip() if lines else f"exit code {self.code}"
+
+    def __str__(self) -> str:
+        return f"{shlex.join(self.command)}: exit code {self.code}"
+
+
+class Runner(Protocol):
+    """Starts a program and waits for it; tests give one that starts nothing."""
+
+    def run(self, command: Sequence[str], timeout: float = 60.0) -> Outcome:
+        """Return what ``command`` did within ``timeout`` seconds; never raises."""
+
+
+class Programs:
+    """The runner that really starts programs."""
+
+    def run(self, command: Sequence[str], timeout: float = 60.0) -> Outcome:
+        """Return what ``command`` did within ``timeout`` seconds; never raises."""
+        kept = {key: value for key, value in os.environ.items() if key.startswith(KEPT_PREFIXES)}
+        try:
+            done = subprocess.run(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                env={**kept, "PATH": SEARCH_PATH, "LANG": "C.UTF-8"},
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Outcome(tuple(command), TIMED_OUT, "", f"no end within {timeout:g} s")
+        except FileNotFoundError:
+            return Outcome(tuple(command), NOT_FOUND, "", f"{command[0]}: not found")
+        except OSError as error:
+            return Outcome(tuple(command), NOT_EXECUTABLE, "", f"{command[0]}: {error.strerror}")
+        return Outcome(tuple(command), done.returncode, done.stdout, done.stderr)

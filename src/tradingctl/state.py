@@ -1,0 +1,150 @@
+"""The state and log directories of a component, and the release's own files in them.
+
+The state directory belongs to the services, who could lay a link in root's way; so every step goes
+from one opened directory to the next and follows no link.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from tradingctl.account import Account
+from tradingctl.description import Component
+from tradingctl.errors import TradingError
+from tradingctl.paths import Paths
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+def make_directories(paths: Paths, component: Component, account: Account) -> None:
+    """Make the state and log directories that are missing; raises OSError, TradingError."""
+    top = paths.state / component.name
+    top.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    wanted = [(top, state.path) for state in component.state]
+    if component.logs:
+        paths.logs.mkdir(mode=0o755, parents=True, exist_ok=True)
+        wanted.append((paths.logs / component.name, "."))
+    for root, relative in wanted:
+        with _opened(root.parent, root.name, account) as folder:
+            for part in PurePosixPath(relative).parts:
+                folder.enter(part)
+
+
+def link_tracked(paths: Paths, component: Component, tree: Path, account: Account) -> list[str]:
+    """Link the files that ``tree`` ships for the state directories; return what stands in the way.
+
+    Each returned text names a file of the administrator's that stays as it is.
+    """
+    kept = []
+    for relative in _tracked_files(component, tree):
+        target = _target(component, relative)
+        with _opened(paths.state, component.name, account) as folder:
+            for part in PurePosixPath(relative).parts[:-1]:
+                folder.enter(part)
+            name = PurePosixPath(relative).name
+            found = folder.link_at(name)
+            if found == target:
+                continue
+            if found is not None and not _ours(component, found):
+                kept.append(
+                    f"{paths.state / component.name / relative} is not of the package and stays;"
+                    f" the release's own is {target}"
+                )
+                continue
+            if found is not None:
+                folder.remove(name)
+            folder.link(name, target)
+    return kept
+
+
+def prune_tracked(paths: Paths, component: Component, tree: Path | None) -> None:
+    """Remove our links to files that ``tree`` does not ship; all of them for no tree."""
+    shipped = set(_tracked_files(component, tree)) if tree else set()
+    top = paths.state / component.name
+    for state in component.state:
+        for folder, _, files, descriptor in os.fwalk(top / state.path, follow_symlinks=False):
+            for name in files:
+                relative = (Path(folder) / name).relative_to(top).as_posix()
+                found = _link_at(descriptor, name)
+                if found and _ours(component, found) and relative not in shipped:
+                    os.unlink(name, dir_fd=descriptor)
+
+
+def _tracked_files(component: Component, tree: Path) -> Iterator[str]:
+    """Give the files below ``.tracked``, relative to it and so to the state directory."""
+    tracked = tree / ".tracked"
+    for state in component.state:
+        if state.tracked:
+            for folder, _, files in os.walk(tracked / state.path):
+                for name in sorted(files):
+                    yield (Path(folder) / name).relative_to(tracked).as_posix()
+
+
+def _target(component: Component, relative: str) -> str:
+    # Not below the temporary root of a test or of DPKG_ROOT: it is read on the server itself.
+    return f"/opt/trading/{component.name}/.tracked/{relative}"
+
+
+def _ours(component: Component, target: str) -> bool:
+    return target.startswith(f"/opt/trading/{component.name}/.tracked/")
+
+
+def _link_at(descriptor: int, name: str) -> str | None:
+    """Return what the link ``name`` points to, empty for what is no link, None for nothing."""
+    try:
+        status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return os.readlink(name, dir_fd=descriptor) if stat.S_ISLNK(status.st_mode) else ""
+
+
+class _Folder:
+    """An open directory that one can go down from."""
+
+    def __init__(self, path: Path, descriptor: int, account: Account) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self.account = account
+
+    def enter(self, name: str) -> None:
+        """Go into the directory ``name``, which is made when missing."""
+        made = True
+        try:
+            os.mkdir(name, 0o750, dir_fd=self.descriptor)
+        except FileExistsError:
+            made = False
+        try:
+            below = os.open(name, DIRECTORY, dir_fd=self.descriptor)
+        except OSError as error:
+            raise TradingError(
+                f"{self.path / name} is not a directory: {error.strerror}",
+                f"ls -l {self.path}",
+            ) from error
+        if made:
+            os.fchown(below, self.account.uid, self.account.gid)
+        os.close(self.descriptor)
+        self.descriptor = below
+        self.path /= name
+
+    def link_at(self, name: str) -> str | None:
+        return _link_at(self.descriptor, name)
+
+    def remove(self, name: str) -> None:
+        os.unlink(name, dir_fd=self.descriptor)
+
+    def link(self, name: str, target: str) -> None:
+        os.symlink(target, name, dir_fd=self.descriptor)
+
+
+@contextmanager
+def _opened(parent: Path, name: str, account: Account) -> Iterator[_Folder]:
+    folder = _Folder(parent, os.open(parent, os.O_RDONLY | os.O_DIRECTORY), account)
+    try:
+        folder.enter(name)
+        yield folder
+    finally:
+        os.close(folder.descriptor)
