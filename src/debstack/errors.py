@@ -3,7 +3,7 @@
     DebstackError                 3
     ├── DefinitionError           4   packaging/*.toml is wrong; carries every problem found
     ├── LockError                 5   repos.lock is missing, malformed or disagrees with its inputs
-    ├── SourceError               6   a repository or commit cannot be fetched or is not what the lock says
+    ├── SourceError               6   a commit cannot be fetched or is not what the lock says
     ├── DependencyError           7   a Python dependency cannot be resolved, fetched or verified
     ├── BuildError                8   a build tool failed
     ├── StartError                9   the built component does not start or is not healthy
@@ -46,7 +46,11 @@ class Problem:
     suggestion: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.file}: {self.key}: {self.message}" if self.key else f"{self.file}: {self.message}"
+        text = (
+            f"{self.file}: {self.key}: {self.message}"
+            if self.key
+            else f"{self.file}: {self.message}"
+        )
         return f"{text} ({self.suggestion})" if self.suggestion else text
 
 

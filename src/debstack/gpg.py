@@ -158,6 +158,27 @@ def generate(user_id: str, home: Path, runner: Runner) -> tuple[str, bytes]:
     return fingerprint, exported.stdout
 
 
+def read_public(path: Path, runner: Runner) -> tuple[tuple[str, ...], bytes]:
+    """Return the fingerprints and the binary form of the public keys in a file.
+
+    Raises SigningError if it holds none, or a secret key.
+    """
+    runner = runner.raising(SigningError)
+    with throwaway_home(runner) as home:
+        runner.capture([*_gpg(home), "--import", path])
+        listing = [*_gpg(home), "--with-colons"]
+        if runner.capture([*listing, "--list-secret-keys"]).text:
+            raise SigningError(
+                f"{path} holds a SECRET key",
+                hint="take it out of the repository and its history, and replace the key",
+            )
+        lines = [line.split(":") for line in runner.capture([*listing, "--list-keys"]).text.split()]
+        # The first fingerprint after a primary key is its own, later ones its subkeys'.
+        primary = [n for n, line in enumerate(lines) if line[0] == "pub"]
+        fingerprints = [next(line[9] for line in lines[n:] if line[0] == "fpr") for n in primary]
+        return tuple(fingerprints), runner.capture([*_gpg(home), "--export"]).stdout
+
+
 def verify(
     signature: bytes, chunks: Iterable[bytes], keyring: Path, runner: Runner
 ) -> tuple[str, ...]:

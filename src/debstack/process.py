@@ -129,9 +129,7 @@ class Runner:
         *,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
-        input: bytes | None = None,
         check: bool = True,
-        pass_fds: Sequence[int] = (),
     ) -> Result:
         """Run a program and return its output for parsing, stdout and stderr apart.
 
@@ -143,10 +141,10 @@ class Runner:
                 argv,
                 cwd=cwd,
                 env=dict(base_environment() if env is None else env),
+                # An empty input closes standard input like /dev/null does.
+                input=b"",
                 capture_output=True,
                 check=False,
-                pass_fds=pass_fds,
-                **({"stdin": subprocess.DEVNULL} if input is None else {"input": input}),
             )
         except FileNotFoundError as error:
             raise _missing(argv[0], cwd) from error

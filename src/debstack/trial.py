@@ -1,8 +1,8 @@
 """Start services, ask them their health checks, and stop them again. Run inside the sandbox.
 
-Usage: python3 -I trial.py SOURCE_ROOT PLAN, with the target's own Python. It asks with the code that
-asks on the server. Ends with 0 if every service gave its good answers, with 1 and what happened
-otherwise.
+Usage: python3 -I trial.py SOURCE_ROOT PLAN, with the target's own Python. It asks with the code
+that asks on the server. Ends with 0 if every service gave its good answers, with 1 and what
+happened otherwise.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def ensure(server: Server, component: Component, account: Account) -> list[str]:
         status = target.stat()
         write_whole(target, text, status.st_mode & 0o7777, status.st_uid, status.st_gid)
     else:
-        write_whole(target, text, 0o640, server.euid, account.gid)
+        write_whole(target, text, 0o640, gid=account.gid)
     for secret in missing:
         server.warn(f"generated {secret.variable} in {paths.shown(file)}")
     return [secret.variable for secret in missing]

@@ -1,1 +1,1 @@
-"""The apt archive: a signed, immutable, static tree that apt reads over file:// or http."""
+"""The apt repository: index, signatures, generations."""

@@ -32,7 +32,7 @@ class _Commands(click.Group):
 @click.version_option(package_name="debstack")
 @click.pass_context
 def debstack(ctx: click.Context, project: Path, verbose: bool) -> None:
-    """Turn git repositories at pinned commits into signed Debian packages in an apt repository.
+    r"""Turn git repositories at pinned commits into signed Debian packages in an apt repository.
 
     \b
     Exit codes: 0 done, 2 wrong usage, 4 definitions, 5 lock, 6 source, 7 dependency,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
-) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Return ``rows`` under ``head`` in aligned columns; those in ``right`` to the right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
 

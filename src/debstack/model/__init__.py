@@ -1,0 +1,1 @@
+"""What is built: definitions and locks, parsed strictly."""

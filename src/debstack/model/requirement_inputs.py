@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from debstack.errors import DependencyError
 from debstack.model.definition import Python, Target
 
@@ -23,12 +25,6 @@ ReadFile = Callable[[str], str | None]
 
 # PEP 518: what builds a repository that does not say what builds it.
 _DEFAULT_BUILD = ("setuptools>=40.8.0",)
-_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
-_VERSION = r"(===|==|~=|!=|<=|>=|<|>)\s*[A-Za-z0-9.*+!_-]+"
-_REQUIREMENT = re.compile(
-    rf"{_NAME}\s*(\[[A-Za-z0-9._,\s-]*\])?\s*"
-    rf"(\(\s*{_VERSION}(\s*,\s*{_VERSION})*\s*\)|({_VERSION}(\s*,\s*{_VERSION})*)?)\s*(;.+)?"
-)
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(\s+|=)(\S+)")
 _HASH = re.compile(r"\s+--hash[= ]\S+")
 
@@ -70,7 +66,11 @@ def requirement_mistake(text: str) -> str:
         return "is a direct address, which an index cannot serve and a lock cannot pin by hash"
     if text.startswith("-"):
         return "is an option"
-    return "" if _REQUIREMENT.fullmatch(text.strip()) else "is not a requirement (PEP 508)"
+    try:
+        Requirement(text)
+    except InvalidRequirement:
+        return "is not a requirement (PEP 508)"
+    return ""
 
 
 def run_inputs(component: str, python: Python, read: ReadFile) -> RequirementInputs:

@@ -1,0 +1,1 @@
+"""What the commands do: steps in order, planned before they are applied."""

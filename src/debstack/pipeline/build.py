@@ -23,7 +23,6 @@ from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.make import Built, Order, make, recorded
 from debstack.pipeline.packages import Names, input_digest, release_packages
 from debstack.process import require
-from debstack.steps import sign
 from debstack.steps.fetch import Exported, export
 from debstack.steps.prove import can_isolate
 from debstack.steps.wheels import collect
@@ -86,9 +85,7 @@ def plan(release: Release, folders: Folders, keys: Keys, only: Collection[str]) 
     return [_action(release, folders, keys, name) for name in names if not only or name in only]
 
 
-def fetch(
-    release: Release, packages: Collection[str], workshop: Workshop
-) -> dict[str, Exported]:
+def fetch(release: Release, packages: Collection[str], workshop: Workshop) -> dict[str, Exported]:
     """Bring the sources and wheels of the components among ``packages`` into the cache.
 
     Raises SourceError or DependencyError if something is not to be had or not what is locked.
@@ -213,7 +210,10 @@ def _fetch(release: Release, name: str, workshop: Workshop) -> Exported:
                 f"packaging/locks/{target}: the dependencies of {name} ({lock.purpose}) are not"
                 " those in repos.lock",
                 hint="restore the file with git, or run: debstack lock",
-                details=[f"in repos.lock: sha256 {digest}", f"in the file:   sha256 {lock.digest()}"],
+                details=[
+                    f"in repos.lock: sha256 {digest}",
+                    f"in the file:   sha256 {lock.digest()}",
+                ],
             )
         collect(lock, workshop.cache, release.target, workshop.runner, offline=workshop.offline)
     return source

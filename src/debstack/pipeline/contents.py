@@ -111,7 +111,8 @@ def component_contents(
     tree = stage.tree_of(name, payload)
     if component.python.install == "tree":
         stage.unpack(tar, tree, component.source.exclude)
-    stage.stage(component, described, packaging_folder(release.project), payload)
+    homepage = release.definition.stack.homepage
+    stage.stage(component, described, homepage, packaging_folder(release.project), payload)
     with log.step(name, "virtual environment"):
         environment = _environment(release, component, tar, tree, workshop)
         venv.clean(environment)
@@ -189,7 +190,8 @@ def _write_component_debian(
 def _credit(dist_info: str, distribution: Distribution) -> Mapping[str, str]:
     """Return who wrote a bundled distribution and under which licence, as its metadata says."""
     metadata = distribution.metadata
-    licence = metadata.get("License-Expression") or metadata.get("License") or ""
+    fields = {name: metadata[name] for name in metadata}
+    licence = fields.get("License-Expression") or fields.get("License") or ""
     classifiers = [
         each.rpartition(" :: ")[2]
         for each in metadata.get_all("Classifier", [])
@@ -197,7 +199,7 @@ def _credit(dist_info: str, distribution: Distribution) -> Mapping[str, str]:
     ]
     if not licence or "\n" in licence or len(licence) > 60:
         licence = " or ".join(classifiers) or "see its dist-info folder"
-    author = metadata.get("Author") or metadata.get("Author-email") or metadata.get("Maintainer")
+    author = fields.get("Author") or fields.get("Author-email") or fields.get("Maintainer")
     return {
         "name": metadata["Name"],
         "version": distribution.version,

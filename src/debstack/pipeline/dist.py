@@ -52,7 +52,7 @@ def collect_release(
 
 
 def _manifest(release: Release, folder: Path, built: Sequence[Built]) -> str:
-    """Return what is in the release, for machines: of a part that was built before, what it says."""
+    """Return what is in the release, for machines; a part that was built before stays."""
     path = folder / f"{release.target.name}.json"
     packages = {}
     if path.is_file():

@@ -25,9 +25,7 @@ def public_halves(project: Path, keys: Keys, runner: Runner) -> dict[str, bytes]
     for role, key in (("repository", keys.repository), ("package", keys.package)):
         committed = packaging_folder(project) / "keys" / f"{role}.asc"
         halves[role] = (
-            _committed(committed, key, runner)
-            if public_keys(project)
-            else _public(key, runner)
+            _committed(committed, key, runner) if public_keys(project) else _public(key, runner)
         )
     return halves
 

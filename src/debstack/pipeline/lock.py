@@ -12,18 +12,12 @@ from datetime import datetime
 from pathlib import Path
 
 from debstack.errors import LockError
-from debstack.log import Log
 from debstack.model import names
-from debstack.model.definition import Definition, Target
+from debstack.model.definition import Definition
 from debstack.model.lock import FORMAT, Lock, LockedPackage, next_release, write_atomically
 from debstack.model.places import lock_file, locks_folder
-from debstack.model.requirement_inputs import RequirementInputs
-from debstack.model.requirements import LockedWheel
 from debstack.model.rules_stack import own_packages
-from debstack.pipeline.pin import Change, InputDigest, Pinned, Request, Tools, pin
-from debstack.process import Runner
-from debstack.steps import fetch
-from debstack.steps.resolve import resolve
+from debstack.pipeline.pin import Change, Pinned, Request, Tools, pin
 
 Digests = Mapping[str, Mapping[str, str]]
 """By package and target, the sha256 of everything that enters the package."""
@@ -41,30 +35,6 @@ class LockPlan:
     files: Mapping[str, str]
     removed: tuple[str, ...]
     is_new: bool
-
-
-def tools(project: Path, cache: Path, runner: Runner, input_digest: InputDigest, log: Log) -> Tools:
-    """Return the tools that ask the real repositories and the real index."""
-
-    def export(url: str, commit: str, expected_tree: str | None) -> fetch.Exported:
-        return fetch.export(
-            url, commit, project=project, cache=cache, runner=runner, expected_tree=expected_tree
-        )
-
-    def resolve_wheels(
-        subject: str,
-        inputs: RequirementInputs,
-        target: Target,
-        *,
-        previous: Sequence[LockedWheel],
-        upgrade: bool,
-    ) -> tuple[LockedWheel, ...]:
-        return resolve(subject, inputs, target, runner, previous=previous, upgrade=upgrade)
-
-    def resolve_ref(url: str, ref: str) -> str:
-        return fetch.resolve_ref(url, ref, project, runner)
-
-    return Tools(resolve_ref, export, resolve_wheels, input_digest, log)
 
 
 def plan(

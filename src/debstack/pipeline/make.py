@@ -85,9 +85,7 @@ def make(release: Release, keys: Keys, order: Order, keep: Path, workshop: Works
     return record
 
 
-def _build(
-    release: Release, keys: Keys, order: Order, folder: Path, workshop: Workshop
-) -> Package:
+def _build(release: Release, keys: Keys, order: Order, folder: Path, workshop: Workshop) -> Package:
     name = order.package
     kind = kind_of(name, release.definition)
     if kind == "component":

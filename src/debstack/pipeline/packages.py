@@ -26,8 +26,16 @@ IBGATEWAY = "trading-ibgateway"
 """The optional package that no release depends on."""
 
 # The code that decides what is in a package; the rest only moves files and prints.
-_SHAPING = ("model/sandbox.py", "steps/describe.py", "steps/fetch.py", "steps/package.py",
-            "steps/render.py", "steps/stage.py", "steps/venv.py", "pipeline/contents.py")  # fmt: skip
+_SHAPING = (
+    "model/sandbox.py",
+    "pipeline/contents.py",
+    "steps/describe.py",
+    "steps/fetch.py",
+    "steps/package.py",
+    "steps/render.py",
+    "steps/stage.py",
+    "steps/venv.py",
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The steps of a build, each on its own: none knows another."""

@@ -13,7 +13,7 @@ import os
 import re
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +100,7 @@ def subjects(url: str, old: str, new: str, *, project: Path, runner: Runner) -> 
     Returns None where the history is not to be had or ``old`` is not an ancestor of ``new``.
     """
     with _repository() as repository:
-        git = ["git", "-C", repository]
+        git: list[str | Path] = ["git", "-C", repository]
         remote = fetch_url(url, project)
         fetched = runner.capture(
             [*git, "fetch", "-q", "--no-tags", "--filter=tree:0", remote, new],
@@ -142,7 +142,7 @@ def tree_digest(tar: Path) -> str:
 def _fetch(url: str, commit: str, tar: Path, runner: Runner) -> None:
     """Fetch ``commit`` into a fresh repository, check it, and write its tree to ``tar``."""
     with _repository() as repository:
-        git = ["git", "-C", repository]
+        git: list[str | Path] = ["git", "-C", repository]
         shallow = [*git, "fetch", "-q", "--depth", "1", "--no-tags", url, commit]
         if runner.capture(shallow, env=_network_git(), check=False).returncode:
             # Servers that speak only protocol v0 refuse commits that no ref points at.
@@ -163,7 +163,7 @@ def _fetch(url: str, commit: str, tar: Path, runner: Runner) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _demand_commit(git: list[str | Path], url: str, commit: str, runner: Runner) -> None:
+def _demand_commit(git: Sequence[str | Path], url: str, commit: str, runner: Runner) -> None:
     kind = runner.capture([*git, "cat-file", "-t", commit], env=_local_git(), check=False)
     if kind.text.strip() != "commit":
         raise SourceError(
@@ -173,7 +173,9 @@ def _demand_commit(git: list[str | Path], url: str, commit: str, runner: Runner)
         )
 
 
-def _entries(git: list[str | Path], commit: str, runner: Runner) -> dict[bytes, tuple[str, str]]:
+def _entries(
+    git: Sequence[str | Path], commit: str, runner: Runner
+) -> dict[bytes, tuple[str, str]]:
     """Return path -> (mode, object id) of everything in the commit's tree."""
     listing = runner.capture([*git, "ls-tree", "-r", "-z", commit], env=_local_git()).stdout
     entries = {}
@@ -184,9 +186,7 @@ def _entries(git: list[str | Path], commit: str, runner: Runner) -> dict[bytes, 
     return entries
 
 
-def _refuse_submodules(
-    entries: Mapping[bytes, tuple[str, str]], url: str, commit: str
-) -> None:
+def _refuse_submodules(entries: Mapping[bytes, tuple[str, str]], url: str, commit: str) -> None:
     found = [path.decode("utf-8", "replace") for path, (mode, _) in entries.items()
              if mode == _SUBMODULE]  # fmt: skip
     if found:
@@ -197,9 +197,7 @@ def _refuse_submodules(
         )
 
 
-def _compare(
-    tar: Path, entries: Mapping[bytes, tuple[str, str]], url: str, commit: str
-) -> None:
+def _compare(tar: Path, entries: Mapping[bytes, tuple[str, str]], url: str, commit: str) -> None:
     """Raise SourceError unless ``tar`` holds exactly the commit's files, bit for bit."""
     exported = {}
     with tarfile.open(tar, encoding="utf-8", errors="surrogateescape") as archive:
@@ -213,7 +211,7 @@ def _compare(
                 if content.startswith(_LFS_POINTER):
                     raise SourceError(
                         f"{member.name} in commit {commit} of {url} is a Git LFS pointer",
-                        hint="commit the file itself, or exclude nothing and fetch it in the application",
+                        hint="commit the file itself; a pointer would be shipped in its place",
                     )
                 exported[path] = (_mode(member), _blob_id(content))
     if exported != dict(entries):

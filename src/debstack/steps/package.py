@@ -79,9 +79,7 @@ def shared_library_depends(folder: Path, payload: Path, runner: Runner) -> str:
     # It takes the folder that has a DEBIAN for the root that $ORIGIN is looked up in.
     marker = payload / "DEBIAN"
     marker.mkdir()
-    found = runner.capture(
-        [*command, *(path.relative_to(folder) for path in objects)], cwd=folder
-    )
+    found = runner.capture([*command, *(path.relative_to(folder) for path in objects)], cwd=folder)
     marker.rmdir()
     return found.text.strip().removeprefix("shlibs:Depends=")
 

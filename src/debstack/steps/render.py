@@ -39,9 +39,7 @@ def render_one(template: str, values: Mapping[str, object]) -> str:
     return _render(_environment(), template, values)
 
 
-def _render(
-    environment: jinja2.Environment, template: str, values: Mapping[str, object]
-) -> str:
+def _render(environment: jinja2.Environment, template: str, values: Mapping[str, object]) -> str:
     try:
         return environment.get_template(template).render(values)
     except jinja2.TemplateError as error:

@@ -81,8 +81,9 @@ def resolve(
 def read_pylock(subject: str, text: str, target: Target) -> tuple[LockedWheel, ...]:
     """Return the wheels that a resolved pylock.toml names.
 
-    Raises DependencyError for a distribution without exactly one wheel, without a sha256, or whose
-    wheel does not run on ``target``; all of them at once.
+    Where several run on ``target``, it is the one that pip would install. Raises DependencyError
+    for a distribution without a wheel or sha256, and for a wheel that does not run on ``target``;
+    all of them at once.
     """
     wheels: list[LockedWheel] = []
     mistakes: list[str] = []
@@ -123,6 +124,7 @@ def _wheel(package: dict[str, Any], target: Target) -> LockedWheel | str:
         return f"{name}: has no version; it comes from an address and not from an index"
     if not offered:
         return f"{name} {version}: no wheel for {target.platform}"
+    # uv lists every wheel that runs on the platform: some distributions have one per glibc or ABI.
     wheel = min(offered, key=lambda each: preference(_filename(each), target))
     sha256 = wheel.get("hashes", {}).get("sha256")
     filename = _filename(wheel)

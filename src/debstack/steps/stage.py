@@ -16,11 +16,11 @@ from pathlib import Path, PurePosixPath
 import pathspec
 
 from debstack.errors import BuildError
+from debstack.model import placeholders
 from debstack.model.definition import Component
 from debstack.model.sandbox import directives
 from debstack.steps.describe import places
 from debstack.steps.render import render_one
-from debstack.model import placeholders
 from tradingctl.description import Component as Description
 
 TRACKED = ".tracked"
@@ -45,7 +45,7 @@ def unpack(tar: Path, destination: Path, exclude: tuple[str, ...] = ()) -> None:
 
 
 def stage(
-    component: Component, description: Description, conf: Path, payload: Path
+    component: Component, description: Description, homepage: str, conf: Path, payload: Path
 ) -> Path:
     """Complete the payload around the tree that ``unpack`` wrote, and return the tree.
 
@@ -61,7 +61,7 @@ def stage(
         _replace_by_link(tree / path, f"/var/log/trading/{component.name}", f"logs: {path!r}")
     for config in component.config:
         _write(payload / "etc/trading" / config.name, (conf / config.source).read_text("utf-8"))
-    for unit, text in units(component).items():
+    for unit, text in units(component, homepage).items():
         _write(payload / "lib/systemd/system" / unit, text)
     _write(
         payload / "usr/share/trading/components" / f"{description.package}.json",
@@ -75,7 +75,7 @@ def tree_of(component: str, payload: Path) -> Path:
     return payload / "usr/lib/trading" / component
 
 
-def units(component: Component) -> dict[str, str]:
+def units(component: Component, homepage: str) -> dict[str, str]:
     """Return the text of each of the component's unit files by name."""
     substitute: Callable[[str, dict[str, str]], str] = placeholders.substitute
     files = {}
@@ -87,6 +87,7 @@ def units(component: Component) -> dict[str, str]:
             {
                 "unit": unit,
                 "component": component.name,
+                "homepage": homepage,
                 "exec": substitute(unit.exec, where),
                 "environment": {
                     name: substitute(value, where) for name, value in unit.environment.items()
@@ -100,9 +101,7 @@ def units(component: Component) -> dict[str, str]:
                 # systemd gives up only after wait-ready has said what it waited for.
                 "start_timeout": int(unit.deadline) + 15,
                 "logs": component.logs,
-                "sandbox": [
-                    line for line in directives({}) if line[0] not in exceptions
-                ],
+                "sandbox": [line for line in directives({}) if line[0] not in exceptions],
             },
         )
     return files

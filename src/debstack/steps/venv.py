@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution
 from pathlib import Path
 
-import build
 import uv
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import build
 from debstack.errors import BuildError, DependencyError
 from debstack.process import Runner, base_environment
 
@@ -128,8 +128,13 @@ def compile_bytecode(tree: Path, final: Path, python: str, jobs: int, runner: Ru
     brings may fail to compile; they are named in the log. Source of the component itself may not:
     BuildError.
     """
-    command = [f"/usr/bin/python{python}", "-m", "compileall", "-q", "-j", str(jobs),
-               "--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", str(final)]  # fmt: skip
+    # fmt: off
+    command = [
+        f"/usr/bin/python{python}", "-m", "compileall", "-q", "-j", str(jobs),
+        "--invalidation-mode", "unchecked-hash",
+        "-s", str(tree), "-p", str(final),
+    ]
+    # fmt: on
     env = base_environment() | {"PYTHONHASHSEED": "0"}
     runner.run([*command, tree / ".venv"], env=env, check=False)
     own = runner.run([*command, "-x", r"/\.venv/", tree], env=env, check=False)
@@ -143,14 +148,11 @@ def compile_bytecode(tree: Path, final: Path, python: str, jobs: int, runner: Ru
 
 def normalise(tree: Path, epoch: int) -> None:
     """Give every file and folder below ``tree`` the same modes and times on every machine."""
-    for folder, _, files in os.walk(tree):
-        os.chmod(folder, 0o755)
-        for name in files:
-            path = os.path.join(folder, name)
-            info = os.lstat(path)
-            if not stat.S_ISLNK(info.st_mode):
-                os.chmod(path, 0o755 if info.st_mode & 0o100 else 0o644)
-            os.utime(path, (epoch, epoch), follow_symlinks=False)
+    for path in [tree, *tree.rglob("*")]:
+        mode = path.lstat().st_mode
+        if not stat.S_ISLNK(mode):
+            path.chmod(0o755 if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0o644)
+        os.utime(path, (epoch, epoch), follow_symlinks=False)
 
 
 def _has(environment: Environment, requirement: Requirement) -> bool:

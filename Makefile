@@ -1,0 +1,54 @@
+# Everything that a developer or a CI job types. `make help` lists it.
+
+BUILD_PACKAGES := python3-venv git dpkg-dev debhelper dh-python lintian bubblewrap gpg gpg-agent \
+	gpgv gpgconf zstd make
+TEST_PACKAGES := $(BUILD_PACKAGES) apt-utils debsig-verify iproute2 mmdebstrap shellcheck strace \
+	systemd-container util-linux
+PYTHON := .venv/bin/python
+DEBSTACK := .venv/bin/debstack
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E,)
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+
+debs: .venv/.run samples ## Check the lock, build all packages, publish them in dist/apt.
+	@scripts/need-packages $(BUILD_PACKAGES)
+	@$(DEBSTACK) lock --check
+	@$(DEBSTACK) build
+	@$(DEBSTACK) publish
+
+test: .venv/.test samples ## Run all tests; the system tests boot containers and need root.
+	@scripts/need-packages $(TEST_PACKAGES)
+ifeq ($(SUDO),)
+	$(PYTHON) -m pytest
+else
+	$(PYTHON) -m pytest tests/unit tests/build
+	$(SUDO) $(PYTHON) -m pytest tests/system
+endif
+
+check: .venv/.test ## Run what is quick: linters, types, unit tests.
+	@scripts/need-packages $(TEST_PACKAGES)
+	$(PYTHON) -m pytest tests/unit
+
+bench: .venv/.test samples ## Measure how long builds take, dh-virtualenv beside ours.
+	@scripts/need-packages $(TEST_PACKAGES) dh-virtualenv
+	$(PYTHON) benchmarks/build.py
+
+samples: ## Make the git repositories of the sample applications.
+	@scripts/make-samples
+
+clean: ## Remove what was built; dist/ and the cache of wheels stay.
+	rm -rf build .venv
+
+.venv/.run: pyproject.toml
+	@scripts/need-packages $(BUILD_PACKAGES)
+	@echo "installing debstack in .venv" >&2
+	@/usr/bin/python3 -m venv .venv
+	@.venv/bin/pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+.venv/.test: .venv/.run
+	@.venv/bin/pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+.PHONY: help debs test check bench samples clean

@@ -1,0 +1,220 @@
+"""Planning a publication, and what is collected: pure decisions on manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from debstack.archive.collection import outdated
+from debstack.archive.manifest import Manifest, parse
+from debstack.archive.package import Package, package_of, pool_name
+from debstack.archive.plan import additions_of, check, check_immutable, why
+from debstack.archive.release import constant_fields, packages_text, release_text
+from debstack.archive.suite import Suite
+from debstack.archive.tree import Tree
+from debstack.errors import ArchiveError
+from debstack.gpg import Key
+
+NOW = datetime(2026, 11, 23, 18, tzinfo=UTC)
+DAY = timedelta(days=1)
+KEY = Key("A" * 40, None, None, None, development=False)
+DEVELOPMENT = Key("D" * 40, None, None, None, development=True)
+SUITE = Suite(
+    name="bookworm-staging",
+    codename="bookworm-staging",
+    origin="example",
+    label="Example",
+    description="Example packages",
+    architectures=("amd64",),
+    valid_for=30 * DAY,
+    production=False,
+)
+
+
+def package(name: str = "hello", version: str = "1.0", architecture: str = "amd64") -> Package:
+    control = f"Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n"
+    return package_of(control, Path("x.deb"), 10, "0" * 64)
+
+
+def manifest(
+    *packages: Package, published: datetime = NOW, generation: int = 1, key: Key = KEY
+) -> Manifest:
+    return Manifest(
+        generation=generation,
+        published=published,
+        valid_until=published + SUITE.valid_for,
+        signers=(key.fingerprint,),
+        release=constant_fields(SUITE, development=key.development),
+        blobs=(),
+        packages=packages,
+    )
+
+
+def test_release_lists_every_index_and_names_its_validity() -> None:
+    files = {"main/binary-amd64/Packages": b"abc", "main/binary-amd64/Packages.gz": b""}
+    fields = constant_fields(SUITE, development=False)
+    assert release_text(fields, NOW, NOW + DAY, files).decode() == (
+        "Origin: example\n"
+        "Label: Example\n"
+        "Suite: bookworm-staging\n"
+        "Codename: bookworm-staging\n"
+        "Architectures: amd64\n"
+        "Components: main\n"
+        "Description: Example packages\n"
+        "Acquire-By-Hash: yes\n"
+        "Date: Mon, 23 Nov 2026 18:00:00 UTC\n"
+        "Valid-Until: Tue, 24 Nov 2026 18:00:00 UTC\n"
+        "SHA256:\n"
+        " ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        "         3 main/binary-amd64/Packages\n"
+        " e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        "         0 main/binary-amd64/Packages.gz\n"
+    )
+
+
+def test_a_development_key_is_announced_in_the_description() -> None:
+    assert "DEVELOPMENT" in constant_fields(SUITE, development=True)["Description"]
+    assert "DEVELOPMENT" not in constant_fields(SUITE, development=False)["Description"]
+
+
+def test_index_is_sorted_as_dpkg_compares_and_has_packages_for_all() -> None:
+    packages = [
+        package(version="10"),
+        package(version="9"),
+        package(version="9~rc1"),
+        package("data", architecture="all"),
+        package("other", architecture="arm64"),
+    ]
+    lines = packages_text(packages, "amd64").decode().splitlines()
+    assert [line for line in lines if line.startswith(("Package:", "Version:"))] == [
+        *("Package: data", "Version: 1.0", "Package: hello", "Version: 9~rc1"),
+        *("Package: hello", "Version: 9", "Package: hello", "Version: 10"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "expected"),
+    [
+        ("hello", "1.0+g1~deb12", "pool/main/h/hello/hello_1.0+g1~deb12_amd64.deb"),
+        ("hello", "2:1.0", "pool/main/h/hello/hello_1.0_amd64.deb"),
+        ("libfoo", "1", "pool/main/libf/libfoo/libfoo_1_amd64.deb"),
+    ],
+)
+def test_pool_name(name: str, version: str, expected: str) -> None:
+    assert pool_name(name, version, "amd64") == expected
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        "Package: ../../etc\nVersion: 1\nArchitecture: amd64\n",
+        "Package: hello\nVersion: 1/../2\nArchitecture: amd64\n",
+        "Package: hello\nArchitecture: amd64\n",
+        "Package: hello\nVersion: 1\nArchitecture: ../x\n",
+    ],
+)
+def test_identity_that_could_leave_the_pool_is_refused(control: str) -> None:
+    with pytest.raises(ArchiveError, match=r"x\.deb"):
+        package_of(control, Path("x.deb"), 1, "0" * 64)
+
+
+def test_additions_say_why_and_name_each_package_once() -> None:
+    current = [package(version="2")]
+    offered = [package(version=version) for version in ("1", "2", "3", "3")] + [package("fresh")]
+    additions = additions_of([(each, Path("x")) for each in offered], current)
+    assert [(each.package.name, each.package.version, each.reason) for each in additions] == [
+        ("hello", "1", "not newer than 2"),
+        ("hello", "3", "newer than 2"),
+        ("fresh", "1.0", "new package"),
+    ]
+
+
+def test_other_bits_under_a_published_name_are_refused_naming_both() -> None:
+    changed = replace(package(), sha256="1" * 64)
+    with pytest.raises(ArchiveError) as caught:
+        check_immutable(changed, package(), Path("x.deb"))
+    assert [line[-64:] for line in caught.value.details] == ["0" * 64, "1" * 64]
+
+
+@pytest.mark.parametrize(
+    ("live", "now", "keys", "reason"),
+    [
+        (None, NOW, [KEY], "first publication"),
+        (manifest(), NOW, [KEY], ""),
+        (manifest(), NOW + 14 * DAY, [KEY], ""),
+        (manifest(), NOW + 15 * DAY, [KEY], "less than half of its validity is left"),
+        (manifest(), NOW, [DEVELOPMENT], "other signing keys"),
+        (manifest(), NOW, [KEY, DEVELOPMENT], "other signing keys"),
+    ],
+)
+def test_a_generation_is_made_only_for_a_reason(
+    live: Manifest | None, now: datetime, keys: Sequence[Key], reason: str
+) -> None:
+    assert why(SUITE, live, [], keys, now) == reason
+
+
+def test_a_changed_suite_is_a_reason() -> None:
+    changed = replace(SUITE, label="Other")
+    assert why(changed, manifest(), [], [KEY], NOW) == "the description of the suite changed"
+
+
+def test_production_refuses_a_development_key() -> None:
+    with pytest.raises(ArchiveError, match="development key"):
+        check(replace(SUITE, production=True), [KEY, DEVELOPMENT], NOW)
+    check(replace(SUITE, production=True), [KEY], NOW)
+
+
+@pytest.mark.parametrize("keys", [[], [KEY, KEY]])
+def test_keys_are_one_or_more_and_different(keys: list[Key]) -> None:
+    with pytest.raises(ArchiveError, match="signing keys"):
+        check(SUITE, keys, NOW)
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "", "a/b"])
+def test_suite_names_stay_in_their_folder(name: str) -> None:
+    with pytest.raises(ArchiveError, match="not a name"):
+        check(replace(SUITE, name=name), [KEY], NOW)
+
+
+def test_grace_counts_from_the_successor() -> None:
+    # The first was live for a year, until two days ago: clients may have read it two days ago.
+    generations = [
+        manifest(generation=1, published=NOW - 365 * DAY),
+        manifest(generation=2, published=NOW - 2 * DAY),
+        manifest(generation=3, published=NOW - DAY),
+    ]
+    assert outdated(generations, NOW, 2 * DAY) == []
+    assert outdated(generations, NOW + timedelta(seconds=1), 2 * DAY) == [1]
+    assert outdated(generations, NOW + 365 * DAY, timedelta(0)) == [1, 2]
+
+
+def test_manifest_survives_its_file() -> None:
+    made = manifest(package(), package(version="2"))
+    assert parse(made.dump(), Path("m")) == made
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b'{"format": 2}', b"[]"])
+def test_damaged_manifest_is_named(text: bytes) -> None:
+    with pytest.raises(ArchiveError, match=r"m\.json"):
+        parse(text, Path("m.json"))
+
+
+def test_a_lost_link_is_not_taken_for_an_empty_suite(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    assert tree.live("s") is None
+    tree.generation("s", 1).mkdir(parents=True)
+    assert tree.live("s") is None
+    tree.generation("s", 2).mkdir()
+    with pytest.raises(ArchiveError) as caught:
+        tree.live("s")
+    assert caught.value.hint == f"ln -sfn ../.gen/s/2 {tmp_path}/dists/s"
+
+
+def test_a_foreign_suite_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "dists/s").mkdir(parents=True)
+    with pytest.raises(ArchiveError, match="does not lead to"):
+        Tree(tmp_path).live("s")

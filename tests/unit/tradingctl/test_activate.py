@@ -1,0 +1,161 @@
+"""Activation and removal of a component."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from tests.unit.tradingctl.fakes import VERSION, Machine, stream, unit_state
+
+from tradingctl.cli import main
+from tradingctl.lastgood import LastGood, write_last_good
+
+NAME = "marketdata-stream"
+UNIT = "marketdata-stream.service"
+
+
+@pytest.fixture
+def shipped(machine: Machine) -> Machine:
+    machine.describe(stream())
+    machine.ship(NAME, {"app.py": "1", ".tracked/data/symbols.csv": "A"})
+    return machine
+
+
+def activated(machine: Machine, version: str = VERSION) -> int:
+    machine.describe(stream(version=version))
+    return main(["activate", NAME], machine.server)
+
+
+def steps(machine: Machine) -> list[str]:
+    return [
+        " ".join(each)
+        for each in machine.system.commands
+        if each[0] == "deb-systemd-invoke" or each[1] in ("daemon-reload", "start")
+    ]
+
+
+def test_the_first_activation_makes_everything_and_starts_the_unit(shipped: Machine) -> None:
+    assert activated(shipped) == 0
+    link = shipped.paths.link(NAME)
+    assert (link / "app.py").read_text() == "1"
+    state = shipped.paths.state / NAME / "data"
+    assert str((state / "symbols.csv").readlink()).endswith("/.tracked/data/symbols.csv")
+    assert shipped.paths.secret_file(NAME).is_file()
+    assert steps(shipped) == [
+        "systemctl daemon-reload",
+        f"deb-systemd-invoke stop {UNIT}",
+        f"deb-systemd-invoke start {UNIT}",
+    ]
+
+
+def test_a_second_activation_only_sees_to_it_that_the_unit_runs(shipped: Machine) -> None:
+    activated(shipped)
+    inode = shipped.paths.link(NAME).lstat().st_ino
+    shipped.system.commands.clear()
+    assert activated(shipped) == 0
+    assert shipped.paths.link(NAME).lstat().st_ino == inode
+    assert steps(shipped) == ["systemctl daemon-reload", f"deb-systemd-invoke start {UNIT}"]
+
+
+def test_an_active_generation_that_was_damaged_is_repaired(shipped: Machine) -> None:
+    activated(shipped)
+    (shipped.paths.link(NAME) / "app.py").unlink()
+    assert activated(shipped) == 0
+    assert (shipped.paths.link(NAME) / "app.py").read_text() == "1"
+
+
+def test_a_hand_made_directory_is_refused_before_anything_is_touched(shipped: Machine) -> None:
+    shipped.write(f"opt/trading/{NAME}/app.py", "by hand")
+    before = sorted(shipped.root.rglob("*"))
+    assert activated(shipped) == 5
+    assert sorted(shipped.root.rglob("*")) == before
+    assert shipped.system.commands == []
+    link = shipped.paths.link(NAME)
+    assert f"mv {link} {link}.by-hand && dpkg --configure -a" in shipped.err.getvalue()
+
+
+def test_a_unit_that_does_not_start_is_a_warning(shipped: Machine) -> None:
+    shipped.system.codes["deb-systemd-invoke start"] = 1
+    assert activated(shipped) == 0
+    assert f"warning: {NAME} did not start" in shipped.err.getvalue()
+    assert f"journalctl -u {UNIT}" in shipped.err.getvalue()
+
+
+def test_a_disabled_unit_that_ran_nevertheless_runs_again(shipped: Machine) -> None:
+    shipped.system.units[NAME] = [unit_state(NAME, UnitFileState="disabled")]
+    activated(shipped)
+    assert steps(shipped)[-1] == f"systemctl start {UNIT}"
+
+
+def test_where_no_systemd_runs_the_link_is_made_and_no_unit_is_touched(shipped: Machine) -> None:
+    shipped.paths.systemd_running.rmdir()
+    assert activated(shipped) == 0
+    assert shipped.paths.link(NAME).is_symlink()
+    assert steps(shipped) == []
+
+
+def test_a_flip_that_fails_starts_what_ran_before(
+    shipped: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activated(shipped)
+    shipped.ship(NAME, {"app.py": "2"})
+    replace = Path.replace
+
+    def fail(self: Path, target: Path) -> Path:
+        if target == shipped.paths.link(NAME):
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    assert activated(shipped, "2") == 5
+    assert "No space left on device" in shipped.err.getvalue()
+    assert steps(shipped)[-1] == f"deb-systemd-invoke start {UNIT}"
+    assert (shipped.paths.link(NAME) / "app.py").read_text() == "1"
+
+
+def test_old_generations_go_but_not_the_one_verified_last(shipped: Machine) -> None:
+    shipped.paths.state.mkdir(parents=True)
+    write_last_good(shipped.paths, LastGood("1", "1", {NAME: "1"}, "then", {}))
+    for number in range(1, 8):
+        shipped.ship(NAME, {"app.py": str(number)})
+        activated(shipped, str(number))
+        os.utime(shipped.paths.generation(NAME, str(number)), (number, number))
+    left = sorted(each.name for each in shipped.paths.generations(NAME).iterdir())
+    assert left == ["1", "4", "5", "6", "7"]
+
+
+def test_a_file_that_the_release_dropped_loses_its_link(shipped: Machine) -> None:
+    activated(shipped)
+    (shipped.paths.shipped(NAME) / ".tracked/data/symbols.csv").unlink()
+    activated(shipped, "2")
+    assert list((shipped.paths.state / NAME / "data").iterdir()) == []
+
+
+def test_removal_takes_the_code_and_leaves_data_and_secrets(shipped: Machine) -> None:
+    activated(shipped)
+    database = shipped.paths.state / NAME / "data/ticks.db"
+    database.write_text("", encoding="utf-8")
+    assert main(["deactivate", NAME], shipped.server) == 0
+    assert steps(shipped)[-1] == f"deb-systemd-invoke stop {UNIT}"
+    assert not shipped.paths.base.exists()
+    assert list(database.parent.iterdir()) == [database]
+    assert shipped.paths.secret_file(NAME).is_file()
+    assert main(["deactivate", NAME], shipped.server) == 0
+
+
+def test_removal_works_without_the_description_and_spares_what_is_made_by_hand(
+    machine: Machine,
+) -> None:
+    file = machine.write(f"opt/trading/{NAME}/app.py", "by hand")
+    assert main(["deactivate", NAME], machine.server) == 0
+    assert file.is_file()
+    assert "is not of the package and stays" in machine.err.getvalue()
+
+
+def test_activation_needs_root(shipped: Machine) -> None:
+    shipped.euid = 1000
+    assert main(["activate", NAME], shipped.server) == 5
+    assert "needs root" in shipped.err.getvalue()
+    assert json.loads((shipped.paths.shipped(NAME) / "RELEASE.json").read_text())

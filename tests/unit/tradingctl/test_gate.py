@@ -1,0 +1,121 @@
+"""The gate: what is recorded and what is said."""
+
+from __future__ import annotations
+
+from tests.unit.tradingctl.fakes import VERSION, Machine, stream, unit_state
+
+from tradingctl.cli import main
+from tradingctl.description import Stack
+from tradingctl.lastgood import LastGood, read_last_good, write_last_good
+
+NAME = "marketdata-stream"
+STACK = Stack("traderunner-stack", "2026.11.23.1", "2026.11.23.1", {NAME: VERSION})
+EARLIER = LastGood("2026.11.20.1", "2026.11.20.1", {NAME: "2026.11.20.1+g1~deb12"}, "then", {})
+
+
+def gated(machine: Machine) -> tuple[int, str]:
+    machine.describe(stack=STACK)
+    code = main(["gate"], machine.server)
+    assert machine.out.getvalue() == ""  # standard output may be debconf's
+    return code, machine.err.getvalue()
+
+
+def failing(machine: Machine) -> None:
+    machine.healthy(stream())
+    state = unit_state(NAME, ActiveState="failed", SubState="failed", Result="exit-code")
+    machine.system.units[NAME] = [state]
+    machine.system.journal["INVOCATION_ID=c0ffee"] = "".join(f"line {n}\n" for n in range(30))
+
+
+def test_a_good_release_is_started_and_recorded(machine: Machine) -> None:
+    machine.healthy(stream())
+    code, said = gated(machine)
+    assert code == 0
+    assert "OK       marketdata-stream" in said
+    assert machine.system.ran("deb-systemd-invoke") == [
+        "deb-systemd-invoke start marketdata-stream.service"
+    ]
+    record = read_last_good(machine.paths)
+    assert record
+    assert (record.release, record.packages, record.units) == (
+        "2026.11.23.1",
+        {NAME: VERSION},
+        {NAME: "OK"},
+    )
+    assert record.verified_at.endswith("+00:00")
+    assert machine.paths.last_good.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_bad_release_says_what_failed_and_is_not_recorded(machine: Machine) -> None:
+    failing(machine)
+    code, said = gated(machine)
+    assert code == 1
+    assert "unit state" in said
+    assert "expected  active" in said
+    assert "got       failed (failed), result exit-code" in said
+    assert "line 29" in said
+    assert "line 9\n" not in said
+    assert f"next: journalctl -u {NAME}.service -n 100\n" in said
+    assert said.endswith("to verify again: dpkg --configure -a\n")
+    assert read_last_good(machine.paths) is None
+
+
+def test_the_way_back_names_every_package_with_its_version(machine: Machine) -> None:
+    failing(machine)
+    machine.paths.state.mkdir(parents=True)
+    write_last_good(machine.paths, EARLIER)
+    _, said = gated(machine)
+    assert (
+        "next: apt-get install --allow-downgrades 'marketdata-stream=2026.11.20.1+g1~deb12'"
+        " traderunner-stack=2026.11.20.1\n"
+    ) in said
+    assert read_last_good(machine.paths) == EARLIER
+
+
+def test_the_journal_of_the_unit_is_shown_when_this_start_said_nothing(machine: Machine) -> None:
+    failing(machine)
+    machine.system.journal = {f"{NAME}.service": "an earlier line\n"}
+    assert "an earlier line" in gated(machine)[1]
+
+
+def test_where_nothing_can_run_nothing_is_started_and_recorded(machine: Machine) -> None:
+    machine.healthy(stream())
+    machine.paths.systemd_running.rmdir()
+    code, said = gated(machine)
+    assert (code, said) == (
+        0,
+        "SKIPPED: systemd is not running; run 'tradingctl verify' when the services run\n",
+    )
+    assert not machine.system.ran("deb-systemd-invoke")
+    assert read_last_good(machine.paths) is None
+
+
+def test_units_that_are_all_put_aside_are_skipped_and_not_recorded(machine: Machine) -> None:
+    machine.healthy(stream())
+    machine.system.units[NAME] = [unit_state(NAME, UnitFileState="disabled")]
+    code, said = gated(machine)
+    assert code == 0
+    assert "SKIPPED: the administrator put every service aside" in said
+    assert read_last_good(machine.paths) is None
+
+
+def test_the_escape_by_file_or_environment_is_loud(machine: Machine) -> None:
+    failing(machine)
+    machine.environ["TRADING_SKIP_VERIFY"] = "1"
+    code, said = gated(machine)
+    assert code == 0
+    assert "WARNING: release 2026.11.23.1 is not verified" in said
+    assert machine.system.ran("logger -t tradingctl")
+    machine.environ.clear()
+    machine.write("etc/trading/skip-verify", "")
+    assert gated(machine)[0] == 0
+    assert read_last_good(machine.paths) is None
+
+
+def test_a_record_that_cannot_be_read_does_not_hide_the_failure(machine: Machine) -> None:
+    failing(machine)
+    machine.write("var/lib/trading/last-good.json", "{")
+    code, said = gated(machine)
+    assert code == 1
+    assert "last-good.json: cannot be read" in said
+    assert "next: journalctl" in said

@@ -1,0 +1,74 @@
+"""State directories and the release's own files in them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.unit.tradingctl.fakes import Machine, stream
+
+from tradingctl.account import Account
+from tradingctl.errors import TradingError
+from tradingctl.state import link_tracked, make_directories, prune_tracked
+
+ACCOUNT = Account(os.getuid(), os.getgid())
+TARGET = "/opt/trading/marketdata-stream/.tracked/data"
+
+
+@pytest.fixture
+def data(machine: Machine) -> Path:
+    (machine.root / "var/lib/trading").mkdir(parents=True)
+    make_directories(machine.paths, stream(logs=("logs",)), ACCOUNT)
+    return machine.root / "var/lib/trading/marketdata-stream/data"
+
+
+def link(machine: Machine, **files: str) -> list[str]:
+    tree = machine.ship("marketdata-stream", {})
+    for name, text in files.items():
+        machine.write(f"usr/lib/trading/marketdata-stream/.tracked/data/{name}", text)
+    return link_tracked(machine.paths, stream(), tree, ACCOUNT)
+
+
+def test_missing_state_and_log_directories_are_made(machine: Machine, data: Path) -> None:
+    assert data.is_dir()
+    assert (machine.root / "var/log/trading/marketdata-stream").is_dir()
+
+
+def test_each_tracked_file_is_linked_and_folders_are_made(machine: Machine, data: Path) -> None:
+    assert link(machine, **{"symbols.csv": "", "cal/nyse.csv": ""}) == []
+    assert str((data / "symbols.csv").readlink()) == f"{TARGET}/symbols.csv"
+    assert str((data / "cal/nyse.csv").readlink()) == f"{TARGET}/cal/nyse.csv"
+    assert link(machine) == []
+
+
+def test_a_file_of_the_administrator_stays_and_is_reported(machine: Machine, data: Path) -> None:
+    (data / "symbols.csv").write_text("mine", encoding="utf-8")
+    (kept,) = link(machine, **{"symbols.csv": "ours"})
+    assert (data / "symbols.csv").read_text() == "mine"
+    assert "data/symbols.csv is not of the package" in kept
+
+
+def test_a_link_of_the_administrator_stays(machine: Machine, data: Path) -> None:
+    (data / "symbols.csv").symlink_to("/srv/symbols.csv")
+    assert len(link(machine, **{"symbols.csv": ""})) == 1
+    assert str((data / "symbols.csv").readlink()) == "/srv/symbols.csv"
+
+
+def test_our_links_to_files_that_the_release_dropped_go_and_others_stay(
+    machine: Machine, data: Path
+) -> None:
+    link(machine, **{"old.csv": "", "new.csv": ""})
+    (data / "mine.csv").symlink_to("/srv/nowhere.csv")
+    tree = machine.paths.shipped("marketdata-stream")
+    (tree / ".tracked/data/old.csv").unlink()
+    prune_tracked(machine.paths, stream(), tree)
+    assert sorted(each.name for each in data.iterdir()) == ["mine.csv", "new.csv"]
+
+
+def test_a_link_laid_in_roots_way_is_not_followed(machine: Machine, data: Path) -> None:
+    outside = machine.root / "etc"
+    (data / "cal").symlink_to(outside)
+    with pytest.raises(TradingError, match="cal is not a directory"):
+        link(machine, **{"cal/nyse.csv": ""})
+    assert not (outside / "nyse.csv").exists()
