@@ -26,7 +26,7 @@ class Log:
         """Print one line about ``subject`` (a component, the archive)."""
         if not self.quiet:
             with self._lock:
-                self.stream.write(f"{subject:<22} {text}\n")
+                self.stream.write(f"{subject:<28} {text}\n")
                 self.stream.flush()
 
     def warn(self, text: str) -> None:

@@ -72,13 +72,14 @@ class Result:
 class Runner:
     """Starts programs and keeps what they print.
 
-    ``log`` receives the merged output of ``run``; with ``echo`` it is shown on stderr as well.
-    ``error`` is the class raised when a program fails.
+    ``log`` receives the merged output of ``run``; with ``echo`` it is shown on stderr as well, each
+    line after ``label``. ``error`` is the class raised when a program fails.
     """
 
     log: Path | None = None
     echo: bool = False
     error: type[DebstackError] = BuildError
+    label: str = ""
 
     def raising(self, error: type[DebstackError]) -> Runner:
         """Return a runner that raises ``error`` when a program fails."""
@@ -113,7 +114,7 @@ class Runner:
                         log.write(line)
                         log.flush()
                     if self.echo:
-                        sys.stderr.buffer.write(line)
+                        sys.stderr.buffer.write(f"{self.label:<28} | ".encode() + line)
                         sys.stderr.buffer.flush()
         finally:
             if log:

@@ -78,7 +78,10 @@ class Secret:
 
 @dataclass(frozen=True)
 class Component:
-    """One installed component: a repository at a commit, its services and its state."""
+    """One installed component: a repository at a commit, its services and its state.
+
+    One with an empty ``commit`` brings units alone, for a program that something else installs.
+    """
 
     name: str
     package: str

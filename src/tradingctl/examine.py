@@ -140,7 +140,7 @@ class Examination:
                 self.installed or "not installed",
                 f"apt-get install --reinstall {package}",
             )
-        if self.active != described:
+        if self.component.commit and self.active != described:
             link = self.server.paths.link(self.component.name)
             yield Finding(
                 "active generation",
@@ -180,7 +180,7 @@ class Examination:
             )
 
     def _running_code(self, state: UnitState) -> Iterator[Finding]:
-        if not state.main_pid:
+        if not state.main_pid or not self.component.commit:
             return
         paths = self.server.paths
         generation = paths.generation(self.component.name, self.component.version).resolve()

@@ -15,13 +15,14 @@ from debstack.pipeline.dist import collect_release
 from debstack.pipeline.make import Built
 
 
-@click.command()
+@click.command(short_help="Build the packages of the locked release.")
 @click.argument("packages", nargs=-1, metavar="[COMPONENT]...")
 @click.option("--target", "target_name", help="Debian release to build for (default: the first).")
 @click.option("--jobs", type=click.IntRange(1), help="Packages built at once (default: cores).")
 @click.option("--offline", is_flag=True, help="Use only what is in the cache.")
 @click.option("--dry-run", is_flag=True, help="Say what would be built and why; build nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what the tools print.")
 @pass_project
 def command(
     project: Project,
@@ -31,11 +32,13 @@ def command(
     offline: bool,
     dry_run: bool,
     as_json: bool,
+    verbose: bool,
 ) -> None:
     """Build the packages of the locked release (or only COMPONENT...) into dist/<release>.
 
     What is there already with the same inputs is not built again.
     """
+    project.verbose |= verbose
     target = project.target(target_name)
     workshop = project.workshop(jobs=jobs, offline=offline)
     release = build.open_release(project.root, project.definition, project.lock, target)

@@ -15,7 +15,7 @@ from debstack.steps import fetch
 _LOCK = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(short_help="Show what changes from one lock to another.")
 @click.argument("old", type=_LOCK)
 @click.argument("new", type=_LOCK)
 @pass_project

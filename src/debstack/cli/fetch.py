@@ -8,7 +8,7 @@ from debstack.cli.project import Project, pass_project
 from debstack.pipeline import build
 
 
-@click.command()
+@click.command(short_help="Bring sources and wheels into the cache.")
 @click.option("--target", "target_name", help="Debian release to fetch for (default: the first).")
 @pass_project
 def command(project: Project, target_name: str | None) -> None:

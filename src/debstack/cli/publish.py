@@ -11,7 +11,7 @@ from debstack.cli.project import Project, pass_project
 from debstack.pipeline.publish import publish, release_files
 
 
-@click.command()
+@click.command(short_help="Publish a built release in the apt repository.")
 @click.argument("release", required=False,
                 type=click.Path(exists=True, file_okay=False, path_type=Path))  # fmt: skip
 @click.option("--channel", "channel_name", default="staging", show_default=True,

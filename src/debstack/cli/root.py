@@ -25,17 +25,21 @@ class _Commands(click.Group):
         return command
 
 
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--project", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              default=".", help="Folder that holds packaging/ (default: this one).")  # fmt: skip
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 2 wrong usage, 4 definitions, 5 lock, 6 source, 7 dependency,"
+    " 8 build, 9 start, 10 signing, 11 archive, 12 missing tool.",
+)
+@click.option(
+    "--project",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=".",
+    help="Folder that holds packaging/ (default: this one).",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show what the tools print.")
 @click.version_option(package_name="debstack")
 @click.pass_context
 def debstack(ctx: click.Context, project: Path, verbose: bool) -> None:
-    r"""Turn git repositories at pinned commits into signed Debian packages in an apt repository.
-
-    \b
-    Exit codes: 0 done, 2 wrong usage, 4 definitions, 5 lock, 6 source, 7 dependency,
-    8 build, 9 start, 10 signing, 11 archive, 12 missing tool.
-    """
+    """Turn git repositories at pinned commits into signed Debian packages in an apt repository."""
     ctx.obj = Project(project.resolve(), verbose)

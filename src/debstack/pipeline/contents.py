@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution
 from pathlib import Path
 
+from debstack.describe import describe
 from debstack.errors import LockError
 from debstack.log import Log
 from debstack.model.definition import Component, Definition, Target
@@ -25,7 +26,6 @@ from debstack.model.sandbox import directives
 from debstack.pipeline.packages import Names, release_packages, tradingctl_files
 from debstack.process import Runner
 from debstack.steps import stage, venv
-from debstack.steps.describe import describe
 from debstack.steps.package import Changelog, shared_library_depends, write_debian
 from debstack.steps.wheels import collect
 from tradingctl import description
@@ -259,7 +259,7 @@ def ibgateway_contents(release: Release, name: str, folder: Path) -> None:
         release=release.lock.packages[name].changed_in,
         repository="",
         commit="",
-        units=(description.Unit("ibgateway.service", order=50, required=False),),
+        units=(description.Unit("ibgateway.service", order=50),),
     )
     target = folder / "payload/usr/share/trading/components" / f"{name}.json"
     target.parent.mkdir(parents=True)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from debstack.keys import Keys
-from debstack.model.places import lock_file
+from debstack.model.places import lock_file, locks_folder
 from debstack.pipeline.build import Folders
 from debstack.pipeline.contents import Release
 from debstack.pipeline.make import Built
@@ -45,6 +45,7 @@ def collect_release(
         _link_or_copy(source, temporary / name)
     (temporary / manifest_name).write_text(manifest, encoding="utf-8")
     (temporary / _LOCK).write_bytes(lock)
+    shutil.copytree(locks_folder(release.project), temporary / "locks")
     debs = sorted(temporary.glob("*.deb"))
     sign.checksums(temporary, debs, keys.package, runner)
     _swap(temporary, folder)

@@ -77,7 +77,7 @@ def make(release: Release, keys: Keys, order: Order, keep: Path, workshop: Works
     folder = work / "source"
     folder.mkdir(parents=True)
     log.unlink(missing_ok=True)
-    mine = replace(workshop, runner=replace(workshop.runner, log=log))
+    mine = replace(workshop, runner=replace(workshop.runner, log=log, label=order.package))
     built = _build(release, keys, order, folder, mine)
     with mine.log.step(order.package, "sign"):
         record = _sign_and_keep(order, built, keep, keys, start, mine.runner)

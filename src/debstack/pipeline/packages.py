@@ -18,7 +18,7 @@ from debstack.model.definition import Component, Definition, Target
 from debstack.model.lock import LockedComponent
 from debstack.model.places import packaging_folder
 from debstack.model.rules_stack import own_packages
-from debstack.steps.render import templates_folder
+from debstack.render import templates_folder
 
 Kind = Literal["component", "keyring", "common", "stack", "ibgateway"]
 
@@ -27,12 +27,12 @@ IBGATEWAY = "trading-ibgateway"
 
 # The code that decides what is in a package; the rest only moves files and prints.
 _SHAPING = (
+    "describe.py",
     "model/sandbox.py",
     "pipeline/contents.py",
-    "steps/describe.py",
+    "render.py",
     "steps/fetch.py",
     "steps/package.py",
-    "steps/render.py",
     "steps/stage.py",
     "steps/venv.py",
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from debstack.errors import BuildError
 from debstack.process import Runner, base_environment
-from debstack.steps.render import render
+from debstack.render import render
 
 ZSTD_LEVEL = 3
 _HINTS = ("E: ", "W: ", "I: ", "P: ")

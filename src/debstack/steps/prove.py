@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from debstack import trial
+from debstack.describe import TRACKED
 from debstack.errors import StartError
 from debstack.model import placeholders
 from debstack.model.definition import Component, UnitDefinition
 from debstack.process import SYSTEM_PATH, Runner
-from debstack.steps.stage import TRACKED
 from tradingctl.description import Component as Description
 
 _SYSTEM_FOLDERS = ("/bin", "/sbin", "/lib", "/lib64", "/lib32")

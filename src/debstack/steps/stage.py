@@ -15,15 +15,13 @@ from pathlib import Path, PurePosixPath
 
 import pathspec
 
+from debstack.describe import TRACKED, places
 from debstack.errors import BuildError
 from debstack.model import placeholders
 from debstack.model.definition import Component
 from debstack.model.sandbox import directives
-from debstack.steps.describe import places
-from debstack.steps.render import render_one
+from debstack.render import render_one
 from tradingctl.description import Component as Description
-
-TRACKED = ".tracked"
 
 
 def unpack(tar: Path, destination: Path, exclude: tuple[str, ...] = ()) -> None:

@@ -311,3 +311,10 @@ def test_one_failure_fails_the_release_and_skipped_ones_do_not_count() -> None:
     assert overall(Result.OK, Result.SKIPPED) is Result.OK
     assert overall(Result.SKIPPED) is Result.SKIPPED
     assert overall() is Result.SKIPPED
+
+
+def test_a_component_without_code_of_its_own_needs_no_generation(machine: Machine) -> None:
+    component = stream(commit="", units=(stream_unit(port=0),))
+    machine.healthy(component)
+    machine.paths.link(NAME).unlink()
+    assert verified(machine).result is Result.OK

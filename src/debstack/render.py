@@ -12,8 +12,8 @@ from debstack.errors import BuildError
 
 def templates_folder() -> Path:
     """Return the folder of templates: installed with debstack, or beside its source."""
-    installed = Path(__file__).parents[1] / "debian-templates"
-    return installed if installed.is_dir() else Path(__file__).parents[3] / "debian-templates"
+    installed = Path(__file__).parent / "debian-templates"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "debian-templates"
 
 
 def render(kind: str, values: Mapping[str, object], destination: Path) -> None:

@@ -6,6 +6,9 @@ from debstack.model import placeholders
 from debstack.model.definition import Component, HealthCheck, UnitDefinition
 from tradingctl import description
 
+TRACKED = ".tracked"
+"""Where the tree keeps tracked files of a state directory; see tradingctl.description.State."""
+
 
 def places(component: str, unit: UnitDefinition) -> dict[str, str]:
     """Return what the placeholders of a unit stand for on the server."""

@@ -1,0 +1,82 @@
+"""The default project, built once for all tests that look at the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.build.index import need_index
+from tests.build.project import Project, Run, copy_of_this_project, missing_tools
+
+from debstack.process import Result, Runner
+
+TOOLS = ("git", "dpkg-buildpackage", "dh", "dh_python3", "lintian", "bwrap", "gpg", "gpgv")
+
+
+@dataclass(frozen=True)
+class BuiltProject:
+    """The project after `build` and `publish`, what these printed, and what there is now."""
+
+    project: Project
+    build: Run
+    publish: Run
+    packages: tuple[dict[str, Any], ...]
+
+    def deb(self, package: str) -> Path:
+        """Return the signed package in dist/<release>."""
+        (entry,) = (each for each in self.packages if each["package"] == package)
+        (found,) = self.project.dist.glob(f"*/{entry['file']}")
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """The packages of the release."""
+        return [each["package"] for each in self.packages]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a copy of this project whose lock is up to date and whose sources are fetched.
+
+    It is for copying: nothing is built in it.
+    """
+    if reason := missing_tools(*TOOLS):
+        pytest.skip(reason)
+    project = copy_of_this_project(tmp_path_factory.mktemp("template") / "project")
+    if project.debstack("lock", "--check").returncode:
+        need_index()
+        project.need("lock")
+    if project.debstack("fetch").returncode:
+        need_index()
+        project.need("fetch")
+    # Makes the development keys, which all copies share.
+    project.need("build", "--dry-run")
+    return project
+
+
+@pytest.fixture(scope="session")
+def built(template: Project, tmp_path_factory: pytest.TempPathFactory) -> BuiltProject:
+    """Return the default project after `debstack build` and `debstack publish`."""
+    project = template.fork(tmp_path_factory.mktemp("built") / "project")
+    build, publish = project.need("build"), project.need("publish")
+    return BuiltProject(project, build, publish, tuple(project.need("build", "--json").document()))
+
+
+@pytest.fixture(scope="session")
+def lintian(built: BuiltProject) -> Iterator[dict[str, Future[Result]]]:
+    """Return what lintian says of each complete package; it works while other tests run."""
+    command = ["lintian", "--pedantic", "--fail-on", "error,warning,pedantic", "--allow-root"]
+    with ThreadPoolExecutor(1) as pool:
+        yield {
+            name: pool.submit(Runner().capture, [*command, built.deb(name)], check=False)
+            for name in built.names
+        }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Wait for lintian last."""
+    items.sort(key=lambda item: item.path.name == "test_packages.py")
