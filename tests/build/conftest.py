@@ -67,13 +67,20 @@ def built(template: Project, tmp_path_factory: pytest.TempPathFactory) -> BuiltP
 
 
 @pytest.fixture(scope="session")
-def lintian(built: BuiltProject) -> Iterator[dict[str, Future[Result]]]:
+def lintian(
+    built: BuiltProject, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Result]]]:
     """Return what lintian says of each complete package; it works while other tests run."""
     command = ["lintian", "--pedantic", "--fail-on", "error,warning,pedantic", "--allow-root"]
+    # Tests may put dist/ anew meanwhile.
+    folder = tmp_path_factory.mktemp("lintian")
+    debs = {name: folder / built.deb(name).name for name in built.names}
+    for name, deb in debs.items():
+        deb.hardlink_to(built.deb(name))
     with ThreadPoolExecutor(1) as pool:
         yield {
-            name: pool.submit(Runner().capture, [*command, built.deb(name)], check=False)
-            for name in built.names
+            name: pool.submit(Runner().capture, [*command, deb], check=False)
+            for name, deb in debs.items()
         }
 
 

@@ -81,9 +81,9 @@ def test_everything_is_published(built: BuiltProject) -> None:
     assert "7 packages added" in built.publish.stdout
     apt = built.project.dist / "apt"
     text = (apt / "dists/bookworm-staging/main/binary-amd64/Packages").read_text()
-    assert sorted(re.findall(r"^Package: (.+)$", text, re.MULTILINE)) == sorted(PACKAGES)
-    published = dict(zip(re.findall(r"^Package: (.+)$", text, re.MULTILINE),
-                         re.findall(r"^SHA256: (.+)$", text, re.MULTILINE), strict=True))  # fmt: skip
+    names = re.findall(r"^Package: (.+)$", text, re.MULTILINE)
+    assert sorted(names) == sorted(PACKAGES)
+    published = dict(zip(names, re.findall(r"^SHA256: (.+)$", text, re.MULTILINE), strict=True))
     assert published == {each["package"]: each["sha256"] for each in built.packages}
 
 

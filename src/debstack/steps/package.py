@@ -89,11 +89,11 @@ def package(folder: Path, destination: Path, runner: Runner) -> Package:
 
     Raises BuildError with the tool's last lines if dpkg-buildpackage fails.
     """
-    # No debug symbols are split off: nothing here is compiled.
+    # Nothing here is compiled: no compiler is asked for and no debug symbols are split off.
     env = base_environment() | {"DEB_BUILD_OPTIONS": "noautodbgsym nocheck terse"}
     runner.run(
         ["dpkg-buildpackage", "--build=binary", "--unsigned-changes", "--unsigned-buildinfo",
-         "--no-pre-clean"],
+         "--no-pre-clean", "--ignore-builtin-builddeps"],
         cwd=folder,
         env=env,
     )  # fmt: skip
