@@ -26,8 +26,7 @@ def render(kind: str, values: Mapping[str, object], destination: Path) -> None:
     folder = templates_folder() / kind
     for template in sorted(path for path in folder.rglob("*") if path.is_file()):
         relative = template.relative_to(folder).as_posix()
-        name = environment.from_string(relative).render(values)
-        target = destination / name
+        target = destination / _name(environment, f"{kind}/{relative}", relative, values)
         target.parent.mkdir(parents=True, exist_ok=True)
         text = _render(environment, f"{kind}/{relative}", values)
         target.write_text(text, encoding="utf-8")
@@ -44,6 +43,15 @@ def _render(environment: jinja2.Environment, template: str, values: Mapping[str,
         return environment.get_template(template).render(values)
     except jinja2.TemplateError as error:
         raise BuildError(f"debian-templates/{template}: {error}") from error
+
+
+def _name(
+    environment: jinja2.Environment, template: str, name: str, values: Mapping[str, object]
+) -> str:
+    try:
+        return environment.from_string(name).render(values)
+    except jinja2.TemplateError as error:
+        raise BuildError(f"the name of debian-templates/{template}: {error}") from error
 
 
 def _environment() -> jinja2.Environment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from typing import Any
 
@@ -31,7 +32,7 @@ def test_the_release_has_these_packages(built: BuiltProject) -> None:
     release = read_lock(built.project.lock_file).release
     folder = built.project.dist / release
     debs = {each["file"] for each in built.packages}
-    others = {"SHA256SUMS", "SHA256SUMS.asc", "bookworm.json", "repos.lock"}
+    others = {"SHA256SUMS", "SHA256SUMS.asc", "bookworm.json", "repos.lock", "locks"}
     assert {path.name for path in folder.iterdir()} == debs | others
     assert (folder / "repos.lock").read_bytes() == built.project.lock_file.read_bytes()
     assert f"release {release} for bookworm is in {folder}" in built.build.stdout
@@ -80,7 +81,8 @@ def test_one_component_is_listed_alone_and_the_others_stay(built: BuiltProject) 
 def test_everything_is_published(built: BuiltProject) -> None:
     assert "7 packages added" in built.publish.stdout
     apt = built.project.dist / "apt"
-    text = (apt / "dists/bookworm-staging/main/binary-amd64/Packages").read_text()
+    index = apt / "dists/bookworm-staging/main/binary-amd64/Packages.gz"
+    text = gzip.decompress(index.read_bytes()).decode()
     names = re.findall(r"^Package: (.+)$", text, re.MULTILINE)
     assert sorted(names) == sorted(PACKAGES)
     published = dict(zip(names, re.findall(r"^SHA256: (.+)$", text, re.MULTILINE), strict=True))

@@ -2,7 +2,7 @@
 
 The dataclasses' annotations are the schema: str, int, float, bool, Literal, ``tuple[T, ...]``,
 ``Mapping[str, T]`` and nested dataclasses. A value that cannot be read takes the default of its
-field, if there is one, so that the rest can be read and checked in the same run.
+field or, for a definition, an empty stand-in, so that the rest is read and checked in the same run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -22,14 +22,19 @@ from debstack.model.places import component_file, components_folder, packaging_f
 
 T = TypeVar("T")
 _UNREADABLE: Any = object()
+_WRONG_TYPE = "expected "
 _TYPE_NAMES = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
 
 
 @dataclass
 class _Reader:
-    """Collects the problems of one file while its tables become dataclasses."""
+    """Collects the problems of one file while its tables become dataclasses.
+
+    With ``stand_in`` a table is made even if a key that it needs is missing or unreadable.
+    """
 
     file: str
+    stand_in: bool = False
     problems: list[Problem] = field(default_factory=list)
 
     def report(self, key: str, message: str, suggestion: str = "") -> Any:
@@ -50,12 +55,12 @@ class _Reader:
         if kind is float and type(raw) is int:
             return float(raw)
         if type(raw) is not kind:
-            return self.report(key, f"expected {_TYPE_NAMES[kind]}, got {_describe(raw)}")
+            return self.report(key, f"{_WRONG_TYPE}{_TYPE_NAMES[kind]}, got {_describe(raw)}")
         return raw
 
     def table(self, kind: Any, raw: Any, key: str) -> Any:
         if not isinstance(raw, dict):
-            return self.report(key, f"expected a table, got {_describe(raw)}")
+            return self.report(key, f"{_WRONG_TYPE}a table, got {_describe(raw)}")
         known = {each.name: each for each in fields(kind)}
         for name in raw.keys() - known.keys():
             self.report(_join(key, name), "unknown key", names.did_you_mean(name, known))
@@ -71,19 +76,22 @@ class _Reader:
                 arguments[name] = _UNREADABLE
             if arguments.get(name) is _UNREADABLE:
                 del arguments[name]
-                complete = complete and not _is_required(schema)
+                if _is_required(schema) and self.stand_in:
+                    arguments[name] = _empty(hints[name])
+                elif _is_required(schema):
+                    complete = False
         return kind(**arguments) if complete else _UNREADABLE
 
     def sequence(self, kind: Any, raw: Any, key: str) -> Any:
         if not isinstance(raw, list):
-            return self.report(key, f"expected a list, got {_describe(raw)}")
+            return self.report(key, f"{_WRONG_TYPE}a list, got {_describe(raw)}")
         items = tuple(self.value(kind, item, f"{key}[{n}]") for n, item in enumerate(raw))
         # Without one of its items a list's indexes would be wrong in later problems.
         return _UNREADABLE if any(item is _UNREADABLE for item in items) else items
 
     def mapping(self, kind: Any, raw: Any, key: str) -> Any:
         if not isinstance(raw, dict):
-            return self.report(key, f"expected a table, got {_describe(raw)}")
+            return self.report(key, f"{_WRONG_TYPE}a table, got {_describe(raw)}")
         items = {name: self.value(kind, item, _join(key, name)) for name, item in raw.items()}
         return {name: item for name, item in items.items() if item is not _UNREADABLE}
 
@@ -92,16 +100,19 @@ class _Reader:
             return raw
         suggestion = names.did_you_mean(raw, choices) if isinstance(raw, str) else ""
         return self.report(
-            key, f"expected one of {', '.join(choices)}, got {_describe(raw)}", suggestion
+            key, f"{_WRONG_TYPE}one of {', '.join(choices)}, got {_describe(raw)}", suggestion
         )
 
 
-def parse(kind: type[T], text: str, file: str) -> tuple[T | None, list[Problem]]:
+def parse(
+    kind: type[T], text: str, file: str, *, stand_in: bool = False
+) -> tuple[T | None, list[Problem]]:
     """Return the dataclass that a TOML text describes, if it can be made, and all its problems.
 
-    ``file`` is what the problems call the text.
+    ``file`` is what the problems call the text. With ``stand_in`` what cannot be read is replaced
+    by something empty, so that the rest can be checked; the problems say that it was.
     """
-    reader = _Reader(file)
+    reader = _Reader(file, stand_in)
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -127,6 +138,8 @@ def load(project: Path) -> Definition:
             continue
         component, mistakes = _read(Component, component_file(project, name), project)
         problems += mistakes
+        if component and not component.name:
+            component = replace(component, name=name)
         if component and component.name != name:
             file = _relative(component_file(project, name), project)
             problems.append(
@@ -152,13 +165,32 @@ def _read(kind: type[T], path: Path, project: Path) -> tuple[T | None, list[Prob
         return None, [Problem(file, "", "this file is missing", suggestion)]
     except (OSError, UnicodeDecodeError) as error:
         return None, [Problem(file, "", f"cannot be read: {error}")]
-    return parse(kind, text, file)
+    return parse(kind, text, file, stand_in=True)
+
+
+def _empty(kind: Any) -> Any:
+    """Return something empty of the annotated type."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind)
+        required = [each.name for each in fields(kind) if _is_required(each)]
+        return kind(**{name: _empty(hints[name]) for name in required})
+    if get_origin(kind) is Literal:
+        return get_args(kind)[0]
+    if get_origin(kind) is Mapping:
+        return {}
+    return (get_origin(kind) or kind)()
 
 
 def _follows(ruled: Problem, read: list[Problem]) -> bool:
-    """Whether a broken rule may only follow from a key of the same table that was not readable."""
-    tables = [each.key.rpartition(".")[0] or each.key for each in read if each.file == ruled.file]
-    return any(key and ruled.key.startswith(key) for key in tables)
+    """Whether a broken rule may only follow from a key that was not readable."""
+    for each in read:
+        if each.file == ruled.file and each.key:
+            # Other keys of a table may speak of the value that had the wrong type.
+            wrong_type = each.message.startswith(_WRONG_TYPE)
+            key = (each.key.rpartition(".")[0] if wrong_type else "") or each.key
+            if ruled.key.startswith(key) or key.startswith(ruled.key):
+                return True
+    return False
 
 
 def _stray_files(project: Path, wanted: tuple[str, ...]) -> list[Problem]:

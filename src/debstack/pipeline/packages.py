@@ -28,6 +28,7 @@ IBGATEWAY = "trading-ibgateway"
 # The code that decides what is in a package; the rest only moves files and prints.
 _SHAPING = (
     "describe.py",
+    "model/placeholders.py",
     "model/sandbox.py",
     "pipeline/contents.py",
     "render.py",

@@ -138,3 +138,11 @@ def test_all_problems_of_all_files_come_at_once_and_nothing_is_written(tmp_path:
 def test_every_problem_prints_file_key_and_suggestion() -> None:
     assert [each.name for each in fields(Problem)] == ["file", "key", "message", "suggestion"]
     assert str(Problem("a.toml", "b.c", "is wrong", "right")) == "a.toml: b.c: is wrong (right)"
+
+
+def test_a_missing_key_does_not_hide_what_else_is_wrong_in_the_file(tmp_path: Path) -> None:
+    project.spoil(tmp_path, FEED, "port = 8090", "port = 99999")
+    file = tmp_path / "packaging" / FEED
+    file.write_text(file.read_text("utf-8").replace("order = 10", "ordr = 10"), "utf-8")
+    keys = {each.key for each in problems_of(tmp_path)}
+    assert {"units[0].order", "units[0].ordr", "units[0].port"} <= keys
