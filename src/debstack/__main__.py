@@ -17,6 +17,8 @@ def main() -> None:
         sys.stderr.write(f"\n{bold}error:{plain} {error.message}\n")
         for line in error.details:
             sys.stderr.write(f"    {line}\n")
+        if error.log and error.log.is_file():
+            sys.stderr.write(f"log: {error.log}\n")
         if error.hint:
             sys.stderr.write(f"next: {error.hint}\n")
         sys.exit(error.exit_code)

@@ -18,13 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class DebstackError(Exception):
     """Something that the user can act upon.
 
     ``message`` says what happened and where, ``hint`` is the next thing to do, ``details`` are
-    further lines (a tool's last output, a list of differences).
+    further lines (a tool's last output, a list of differences), ``log`` is the file that has all
+    that was printed, if there is one.
     """
 
     exit_code = 3
@@ -34,6 +36,7 @@ class DebstackError(Exception):
         self.message = message
         self.hint = hint
         self.details = tuple(details)
+        self.log: Path | None = None
 
 
 @dataclass(frozen=True, order=True)

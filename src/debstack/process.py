@@ -192,12 +192,14 @@ class Runner:
 
     def _failure(self, result: Result, output: str) -> DebstackError:
         tail = output.rstrip().splitlines()[-_TAIL_LINES:]
-        hint = f"the full log is {self.log}" if self.log else "run the command above by hand"
-        return self.error(
+        hint = "" if self.log else "run the command above by hand"
+        error = self.error(
             f"`{_shown(result.command)}` ended with exit code {result.returncode}",
             hint=hint,
             details=tail,
         )
+        error.log = self.log
+        return error
 
 
 def require(*programs: str) -> None:

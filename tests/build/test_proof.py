@@ -49,7 +49,10 @@ def test_a_forgotten_requirement_is_found_before_the_package_leaves(
     assert "debstack lock --component traderunner" in advice
     assert build.stdout == ""
     assert not project.dist.exists()
-    assert not list(project.root.glob("build/packages/**/*.deb"))
+    # The log stays, and nothing that a later build could take for finished.
+    assert not list(project.root.glob("build/packages/*/*/*.deb"))
+    assert not list(project.root.glob("build/packages/*/*/build.json"))
+    assert list(project.root.glob("build/packages/*/traderunner_*/build.log"))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +127,7 @@ def test_a_service_that_ends_fails_with_what_it_printed(
         )  # fmt: skip
     said = "\n".join(caught.value.details)
     assert 'Attribute "missing" not found in module "app"' in said
-    assert "automatictrader-api: ended with exit code 1" in said
+    assert f"{NAME}: ended with exit code 3: " in said
 
 
 def _skip_unless(isolate: bool, runner: Runner) -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from debstack.errors import DebstackError
 from debstack.keys import Keys
 from debstack.model.definition import Component
 from debstack.pipeline import contents
@@ -78,7 +79,11 @@ def make(release: Release, keys: Keys, order: Order, keep: Path, workshop: Works
     folder.mkdir(parents=True)
     log.unlink(missing_ok=True)
     mine = replace(workshop, runner=replace(workshop.runner, log=log, label=order.package))
-    built = _build(release, keys, order, folder, mine)
+    try:
+        built = _build(release, keys, order, folder, mine)
+    except DebstackError as error:
+        error.log = log
+        raise
     with mine.log.step(order.package, "sign"):
         record = _sign_and_keep(order, built, keep, keys, start, mine.runner)
     discard(work)

@@ -127,6 +127,8 @@ def lint(folder: Path, source: str, leave_out: tuple[str, ...], runner: Runner) 
     )
     found = runner.capture(
         ["lintian", "--pedantic", "--display-info", "--no-tag-display-limit", "--allow-root", deb],
+        # It leaves files behind.
+        env=base_environment() | {"TMPDIR": str(deb.parent)},
         check=False,
     )
     # What is overridden for the wheels cannot be found in a copy without them.

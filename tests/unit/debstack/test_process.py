@@ -101,7 +101,7 @@ def test_failure_carries_command_exit_code_last_lines_and_log(tmp_path: Path) ->
     assert "'an argument'` ended with exit code 7" in error.message
     assert error.details[-1] == "line 59"
     assert len(error.details) == 25
-    assert error.hint == f"the full log is {tmp_path / 'build.log'}"
+    assert error.log == tmp_path / "build.log"
 
 
 def test_failure_without_a_log_shows_what_went_to_stderr() -> None:
