@@ -62,7 +62,6 @@ class Release:
             "stack": self.definition.stack.name,
             "homepage": self.definition.stack.homepage,
             "common": names.common,
-            "common_version": self.version(names.common),
             "keyring": names.keyring,
         }
 
@@ -223,13 +222,17 @@ def common_contents(release: Release, folder: Path) -> None:
 
 def stack_contents(release: Release, folder: Path) -> None:
     """Write payload and debian/ of the package that is the release."""
-    name = Names.of(release.definition).stack
-    components = {each.name: release.version(each.name) for each in release.definition.components}
+    names = Names.of(release.definition)
+    name = names.stack
+    # The versions of a package must not be in another's that does not change with it: only the
+    # stack, which is new with every release, may name any.
+    together = [names.common, *(each.name for each in release.definition.components)]
+    packages = {each: release.version(each) for each in together}
     described = description.Stack(
         package=name,
         release=release.lock.release,
         version=release.version(name),
-        packages=components,
+        packages=packages,
     )
     target = folder / "payload/usr/share/trading/stack.json"
     target.parent.mkdir(parents=True)
@@ -237,9 +240,14 @@ def stack_contents(release: Release, folder: Path) -> None:
     changelog = release.changelog(
         name,
         release.version(name),
-        ", ".join(f"{package} {version}" for package, version in components.items()),
+        ", ".join(f"{package} {version}" for package, version in packages.items()),
     )
-    values = {**release.values(), "packages": components, "release": release.lock.release}
+    values = {
+        **release.values(),
+        "section": "metapackages",
+        "packages": packages,
+        "release": release.lock.release,
+    }
     write_debian("stack", name, changelog, values, folder)
     venv.normalise(folder / "payload", changelog.epoch)
 

@@ -26,7 +26,7 @@ from tradingctl.description import Component as Description
 
 def unpack(tar: Path, destination: Path, exclude: tuple[str, ...] = ()) -> None:
     """Write the files of an exported commit to ``destination``, without the excluded ones."""
-    excluded = pathspec.PathSpec.from_lines("gitwildmatch", exclude)
+    excluded = pathspec.GitIgnoreSpec.from_lines(exclude)
     destination.mkdir(parents=True, exist_ok=True)
     with tarfile.open(tar, encoding="utf-8", errors="surrogateescape") as archive:
         for member in archive:

@@ -206,7 +206,8 @@ def _forget(dist_info: Path, names: Sequence[str]) -> None:
     record = dist_info / "RECORD"
     if names and record.exists():
         gone = {f"{dist_info.name}/{name}" for name in names}
-        rows = [row for row in csv.reader(record.open(newline="")) if row and row[0] not in gone]
+        with record.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.reader(file) if row and row[0] not in gone]
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(rows)
-        record.write_text(text.getvalue(), newline="")
+        record.write_text(text.getvalue(), encoding="utf-8", newline="")

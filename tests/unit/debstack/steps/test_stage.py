@@ -128,7 +128,7 @@ def test_tracked_files_where_the_service_writes_name_the_key(
 
 
 def test_a_tracked_release_file_is_refused(web: Component, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="tracks RELEASE.json") as caught:
+    with pytest.raises(BuildError, match=r"tracks RELEASE\.json") as caught:
         staged(web, tmp_path, {"RELEASE.json": "{}"})
     assert "packaging/components/web.toml, [source] exclude" in caught.value.hint
 

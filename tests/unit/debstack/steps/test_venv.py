@@ -44,7 +44,7 @@ def test_what_differs_between_machines_is_removed(tmp_path: Path) -> None:
         "demo-1.0.dist-info/direct_url.json,sha256=w,9\n"
     )
     made = environment(tmp_path, {
-        ".lock": "", ".gitignore": "*", "CACHEDIR.TAG": "", "pyvenv.cfg": "home = /root/uv\nuv = 1\n",
+        ".lock": "", ".gitignore": "*", "CACHEDIR.TAG": "", "pyvenv.cfg": "home = /root/uv\n",
         "bin/activate": "", "bin/activate.fish": "", "bin/deactivate.bat": "", "bin/gunicorn": "#!",
         "SITE/_virtualenv.py": "", "SITE/_virtualenv.pth": "", "SITE/demo/__init__.py": "",
         "SITE/demo/__pycache__/__init__.cpython-311.pyc": "", "SITE/demo/.gitignore": "",
