@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from tests.system.machine import (
     HarnessUnavailableError,
     Machine,
     base_root,
+    cache_directory,
     missing_requirements,
 )
+from tests.system.project import Project, project_of_repository
 
 RELEASE = os.environ.get("DEBSTACK_TEST_RELEASE", "bookworm")
 
@@ -32,6 +35,23 @@ def base(machines_possible: None) -> Path:
         return base_root(RELEASE)
     except HarnessUnavailableError as error:
         pytest.skip(f"system tests need {error}")
+
+
+@pytest.fixture(scope="session")
+def projects(machines_possible: None) -> Iterator[Path]:
+    """Return a folder for projects, on the file system of the cache; it goes with the session."""
+    cache_directory().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="projects-", dir=cache_directory()) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def release(projects: Path) -> Project:
+    """Return a project whose default release is built and published; not to be changed."""
+    project = project_of_repository(projects / "release")
+    project.build()
+    project.publish()
+    return project
 
 
 @pytest.fixture

@@ -83,7 +83,9 @@ def _is_complete(
         same
         and (folder / manifest_name).is_file()
         and (folder / manifest_name).read_text() == manifest
+        and (folder / _LOCK).is_file()
         and (folder / _LOCK).read_bytes() == lock
+        and (folder / "locks").is_dir()
     )
 
 

@@ -81,11 +81,11 @@ def make(release: Release, keys: Keys, order: Order, keep: Path, workshop: Works
     mine = replace(workshop, runner=replace(workshop.runner, log=log, label=order.package))
     try:
         built = _build(release, keys, order, folder, mine)
+        signed = _lint_and_sign(release, order, built, folder, keys, mine)
     except DebstackError as error:
         error.log = log
         raise
-    with mine.log.step(order.package, "sign"):
-        record = _sign_and_keep(order, built, keep, keys, start, mine.runner)
+    record = _keep(order, built, signed, keep, keys, start, mine.runner)
     discard(work)
     return record
 
@@ -113,7 +113,7 @@ def _build(release: Release, keys: Keys, order: Order, folder: Path, workshop: W
             keys.development,
             folder,
         )
-    return _package(name, folder, (), workshop)
+    return _package(name, folder, workshop)
 
 
 def _build_and_prove(
@@ -134,29 +134,55 @@ def _build_and_prove(
 
     with ThreadPoolExecutor(1) as pool:
         proved = pool.submit(proof)
-        built = _package(name, folder, (f"usr/lib/trading/{name}/.venv",), workshop)
+        built = _package(name, folder, workshop)
         proved.result()
     return built
 
 
-def _package(name: str, folder: Path, unlinted: tuple[str, ...], workshop: Workshop) -> Package:
+def _package(name: str, folder: Path, workshop: Workshop) -> Package:
     with workshop.log.step(name, "dpkg-buildpackage"):
-        built = package(folder, folder.parent / "output", workshop.runner)
-    with workshop.log.step(name, "lintian"):
-        lint(folder, name, unlinted, workshop.runner)
-    return built
+        return package(folder, folder.parent / "output", workshop.runner)
 
 
-def _sign_and_keep(
-    order: Order, built: Package, keep: Path, keys: Keys, start: float, runner: Runner
+def _lint_and_sign(
+    release: Release, order: Order, built: Package, folder: Path, keys: Keys, workshop: Workshop
+) -> Path:
+    """Return the signed package, which lintian has seen meanwhile.
+
+    It stays in the work folder until both are done, so nothing signed outlives an objection.
+    """
+    name, log = order.package, workshop.log
+    component = kind_of(name, release.definition) == "component"
+    unlinted = (f"usr/lib/trading/{name}/.venv",) if component else ()
+    signed = folder.parent / built.deb.name
+
+    def check() -> None:
+        with log.step(name, "lintian"):
+            lint(folder, name, unlinted, workshop.runner)
+
+    with ThreadPoolExecutor(1) as pool:
+        checked = pool.submit(check)
+        with log.step(name, "sign"):
+            sign.sign(built.deb, signed, keys.package, workshop.runner)
+        checked.result()
+    return signed
+
+
+def _keep(
+    order: Order,
+    built: Package,
+    signed: Path,
+    keep: Path,
+    keys: Keys,
+    start: float,
+    runner: Runner,
 ) -> Built:
-    """Move what was built to where it is kept, the .deb signed, and record it last."""
+    """Move what was built to where it is kept, and record it last."""
     (keep / _RECORD).unlink(missing_ok=True)
     for path in keep.glob("*.deb"):
         path.unlink()
-    deb = keep / built.deb.name
     payload = sign.payload_digest(built.deb)
-    sign.sign(built.deb, deb, keys.package, runner)
+    deb = signed.rename(keep / signed.name)
     for path in (built.buildinfo, built.changes):
         shutil.move(path, keep / path.name)
     installed = runner.capture(["dpkg-deb", "--field", deb, "Installed-Size"]).text

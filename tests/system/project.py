@@ -1,0 +1,163 @@
+"""Throw-away projects: debstack's own files, what was built of them, and changes to them.
+
+A project here is a copy of this repository's files that runs its own debstack, so that a test can
+commit, lock, build and publish without touching the repository, whatever state that is in. What was
+built already comes along by hard links: only what a test changes is built.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+TARGET = "bookworm"
+BUILD_SECONDS = 900.0
+
+_FOLDERS = ("debian-templates", "packaging", "scripts", "src")
+
+_AUTHOR = {
+    "GIT_AUTHOR_NAME": "tester",
+    "GIT_AUTHOR_EMAIL": "tester@example.org",
+    "GIT_COMMITTER_NAME": "tester",
+    "GIT_COMMITTER_EMAIL": "tester@example.org",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project in the folder ``root``."""
+
+    root: Path
+
+    @property
+    def archive(self) -> Path:
+        """The apt repository that ``publish`` writes."""
+        return self.root / "dist" / "apt"
+
+    @property
+    def lock(self) -> Mapping[str, Any]:
+        """What packaging/repos.lock says."""
+        return tomllib.loads((self.root / "packaging" / "repos.lock").read_text())
+
+    @property
+    def release(self) -> str:
+        """The id of the locked release."""
+        return str(self.lock["release"])
+
+    @property
+    def commits(self) -> dict[str, str]:
+        """The locked commit of each component."""
+        return {name: each["commit"] for name, each in self.lock["components"].items()}
+
+    def deb(self, package: str) -> Path:
+        """Return the package of the locked release, as ``build`` left it."""
+        (found,) = (self.root / "dist" / self.release).glob(f"{package}_*.deb")
+        return found
+
+    def debs(self) -> list[Path]:
+        """Return every package of the locked release, as ``build`` left it."""
+        return sorted((self.root / "dist" / self.release).glob("*.deb"))
+
+    def debstack(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the project's own debstack; AssertionError with its output if it fails."""
+        return _run(
+            [sys.executable, "-m", "debstack", "--project", str(self.root), *arguments],
+            env={"PYTHONPATH": str(self.root / "src")},
+            check=check,
+        )
+
+    def build(self) -> None:
+        """Build the locked release."""
+        self.debstack("build")
+
+    def publish(self) -> None:
+        """Publish the built release in the archive."""
+        self.debstack("publish")
+
+    def commit(self, component: str, changes: Mapping[str, str]) -> None:
+        """Commit new contents of files to a component's sample repository and lock that commit."""
+        bare = self.root / "build" / "samples" / f"{component}.git"
+        with tempfile.TemporaryDirectory() as clone:
+            git = ["git", "-C", clone]
+            _run(["git", "clone", "-q", str(bare), clone], env=_AUTHOR)
+            for path, content in changes.items():
+                (Path(clone) / path).write_text(content)
+            _run([*git, "commit", "-q", "-a", "-m", "A change for a test"], env=_AUTHOR)
+            _run([*git, "push", "-q", "origin", "HEAD:main"], env=_AUTHOR)
+        self.debstack("lock", "--component", component)
+
+    def source(self, component: str, path: str) -> str:
+        """Return a file of a component's sample repository, as last committed."""
+        bare = self.root / "build" / "samples" / f"{component}.git"
+        return _run(["git", "--git-dir", str(bare), "show", f"main:{path}"], env=_AUTHOR).stdout
+
+    def copy(self, root: Path) -> Project:
+        """Return a copy in the folder ``root``, which must not exist; packages are linked."""
+        # What is linked is only ever replaced, never written to, by debstack.
+        shutil.copytree(self.root, root, symlinks=True, copy_function=_link_deb_or_copy)
+        return Project(root)
+
+
+def project_of_repository(root: Path) -> Project:
+    """Return a copy of this repository's files in ``root``, with what was built of them so far.
+
+    If the lock does not describe the files, as is usual while they are being edited, the copy gets
+    a lock of its own, and what differs from the last build has to be built.
+    """
+    for name in _FOLDERS:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, root / name, symlinks=True, ignore=ignored)
+    if (REPOSITORY / "build" / "keys").is_dir():
+        shutil.copytree(REPOSITORY / "build" / "keys", root / "build" / "keys")
+    project = Project(root)
+    _run([str(root / "scripts" / "make-samples")])
+    in_step = project.debstack("lock", "--check", check=False).returncode == 0
+    for record in REPOSITORY.glob("build/packages/*/*/build.json"):
+        # A package of the stack names the exact versions of one lock: of another it is of no use.
+        if in_step or not record.parent.name.startswith("traderunner-stack_"):
+            target = root / record.parent.relative_to(REPOSITORY)
+            target.mkdir(parents=True)
+            for file in (record, *record.parent.glob("*.deb")):
+                _link_deb_or_copy(str(file), str(target / file.name))
+    if not in_step:
+        project.debstack("lock")
+    return project
+
+
+def _link_deb_or_copy(source: str, target: str) -> str:
+    if source.endswith(".deb"):
+        try:
+            os.link(source, target)
+        except OSError:  # another file system
+            shutil.copy2(source, target)
+        return target
+    return shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _run(
+    command: list[str], env: Mapping[str, str] | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=BUILD_SECONDS,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    failed = check and done.returncode != 0
+    assert not failed, f"{command} ended {done.returncode}:\n{done.stdout}"
+    return done

@@ -1,0 +1,144 @@
+"""What a build would do and why, and what it refuses before it begins."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from tests.unit.debstack.pipeline.release import (
+    DEVELOPMENT,
+    KEYS,
+    folders,
+    record,
+    release,
+)
+
+from debstack.errors import BuildError, LockError
+from debstack.keys import Keys
+from debstack.log import Log
+from debstack.model.reading import load
+from debstack.pipeline.build import Action, build, open_release, plan
+from debstack.pipeline.contents import Release, Workshop
+from debstack.pipeline.make import Built, recorded
+from debstack.process import Runner
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Release:
+    return release(tmp_path)
+
+
+def write_record(demo: Release, built: Built) -> Path:
+    folder = folders(demo).package(demo.target.name, built.package, built.version)
+    (folder / "build.json").write_text(json.dumps(asdict(built)))
+    return folder
+
+
+def action(demo: Release, name: str, keys: Keys = KEYS) -> Action:
+    (found,) = plan(demo, folders(demo), keys, [name])
+    return found
+
+
+def test_nothing_is_built_yet(demo: Release) -> None:
+    actions = plan(demo, folders(demo), KEYS, [])
+    assert [each.package for each in actions] == [
+        "feed", "web", "demo-archive-keyring", "demo-common", "demo-stack", "trading-ibgateway",
+    ]  # fmt: skip
+    assert all(each.build and each.reason == "not built yet" for each in actions)
+    assert not folders(demo).build.exists()
+
+
+def test_what_is_there_with_the_same_inputs_is_kept(demo: Release) -> None:
+    write_record(demo, record(demo, "web"))
+    assert not action(demo, "web").build
+    assert action(demo, "web").reason == "unchanged"
+    assert action(demo, "web").version == demo.version("web")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"inputs": "0" * 64}, "its inputs changed"),
+        ({"key": "E" * 40}, "it is signed with another key"),
+        ({"sha256": "0" * 64}, "the built file is missing or was changed"),
+        ({"file": "gone.deb"}, "the built file is missing or was changed"),
+    ],
+)
+def test_why_something_is_built_again(demo: Release, change: dict[str, str], reason: str) -> None:
+    write_record(demo, replace(record(demo, "web"), **change))  # type: ignore[arg-type]
+    assert action(demo, "web") == Action(
+        "web", demo.version("web"), action(demo, "web").inputs, True, reason
+    )
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"package": "web"}', '{"unknown": 1}'])
+def test_a_record_that_cannot_be_read_is_none(demo: Release, text: str) -> None:
+    folder = write_record(demo, record(demo, "web"))
+    (folder / "build.json").write_text(text)
+    assert recorded(folder) is None
+    assert action(demo, "web").reason == "not built yet"
+
+
+def test_another_key_makes_another_keyring(demo: Release) -> None:
+    ours, theirs = (action(demo, "demo-archive-keyring", keys) for keys in (KEYS, DEVELOPMENT))
+    assert ours.inputs != theirs.inputs
+    assert ours.version != theirs.version
+    stem, _, suffix = demo.version("demo-archive-keyring").rpartition("~")
+    assert ours.version.startswith(f"{stem}~key")
+    assert theirs.version.startswith(f"{stem}~dev")
+    assert ours.version.endswith(f"~{suffix}")
+
+
+def test_only_what_is_asked_for_is_planned(demo: Release) -> None:
+    actions = plan(demo, folders(demo), KEYS, ["demo-stack", "web"])
+    assert [each.package for each in actions] == ["web", "demo-stack"]
+    with pytest.raises(BuildError, match="the release has no package wbe") as caught:
+        plan(demo, folders(demo), KEYS, ["web", "wbe"])
+    assert "it has feed, web, " in caught.value.hint
+
+
+def test_a_lock_of_these_inputs_is_opened(demo: Release) -> None:
+    assert open_release(demo.project, demo.definition, demo.lock, demo.target) == demo
+
+
+def test_every_package_whose_inputs_changed_is_named(demo: Release) -> None:
+    (demo.project / "packaging/conf/web.env").write_text("WEB_THEME=dark\n")
+    stack = demo.project / "packaging/stack.toml"
+    stack.write_text(stack.read_text().replace("file:///srv/demo/apt", "https://apt.example.org"))
+    with pytest.raises(LockError, match=r"other inputs: web, demo-archive-keyring$") as caught:
+        open_release(demo.project, load(demo.project), demo.lock, demo.target)
+    assert "debstack lock" in caught.value.hint
+
+
+def test_a_package_or_target_that_the_lock_does_not_know_is_named(demo: Release) -> None:
+    packages = {name: each for name, each in demo.lock.packages.items() if name != "feed"}
+    with pytest.raises(LockError, match=r"other inputs: feed$"):
+        open_release(demo.project, demo.definition, replace(demo.lock, packages=packages),
+                     demo.target)  # fmt: skip
+    trixie = replace(demo.target, name="trixie")
+    with pytest.raises(LockError, match="other inputs: feed, web, "):
+        open_release(demo.project, demo.definition, demo.lock, trixie)
+
+
+def workshop(demo: Release) -> Workshop:
+    return Workshop(demo.project / "cache", 1, True, Runner(), Log(quiet=True))
+
+
+def test_without_anything_to_build_no_tool_is_needed(
+    demo: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("debstack.process.SYSTEM_PATH", "/nowhere")
+    built = record(demo, "web")
+    write_record(demo, built)
+    (kept,) = build(demo, folders(demo), KEYS, [action(demo, "web")], {}, workshop(demo))
+    assert kept == replace(built, built=False)
+
+
+def test_what_vanishes_between_plan_and_build_is_told(demo: Release) -> None:
+    folder = write_record(demo, record(demo, "web"))
+    planned = action(demo, "web")
+    (folder / "build.json").unlink()
+    with pytest.raises(BuildError, match=r"web .* vanished"):
+        build(demo, folders(demo), KEYS, [planned], {}, workshop(demo))

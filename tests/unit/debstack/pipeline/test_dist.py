@@ -1,0 +1,139 @@
+"""A release in dist/ is there whole or not at all, and is left alone while nothing changes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.unit.debstack.pipeline.release import KEYS, folders, record, release
+
+from debstack.errors import SigningError
+from debstack.keys import Keys
+from debstack.pipeline.contents import Release
+from debstack.pipeline.dist import collect_release
+from debstack.pipeline.make import Built
+from debstack.process import Runner
+from debstack.steps import sign
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Release:
+    made = release(tmp_path)
+    locks = tmp_path / "packaging/locks/bookworm"
+    assert locks.is_dir()
+    return made
+
+
+@pytest.fixture(autouse=True)
+def checksums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a signature there without a key."""
+
+    def write(directory: Path, files: list[Path], key: object, runner: Runner) -> None:
+        (directory / "SHA256SUMS").write_text("".join(f"{path.name}\n" for path in files))
+        (directory / "SHA256SUMS.asc").write_text("signature\n")
+
+    monkeypatch.setattr(sign, "checksums", write)
+
+
+def collect(demo: Release, *built: Built, keys: Keys = KEYS) -> Path:
+    return collect_release(demo, folders(demo), keys, built, Runner())
+
+
+def state(folder: Path) -> dict[str, tuple[bytes, int, int]]:
+    return {
+        path.relative_to(folder).as_posix(): (
+            path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino,
+        )
+        for path in folder.rglob("*")
+        if path.is_file()
+    }  # fmt: skip
+
+
+def test_the_release_has_packages_manifest_checksums_and_lock(demo: Release) -> None:
+    web, feed = record(demo, "web"), record(demo, "feed")
+    folder = collect(demo, web, feed)
+    assert folder == demo.project / "dist" / demo.lock.release
+    files = {path.name for path in folder.iterdir() if path.is_file()}
+    assert files == {
+        web.file, feed.file, "SHA256SUMS", "SHA256SUMS.asc", "bookworm.json", "repos.lock",
+    }  # fmt: skip
+    assert (folder / "SHA256SUMS").read_text() == f"{feed.file}\n{web.file}\n"
+    assert (folder / "repos.lock").read_text() == demo.lock.text()
+    manifest = json.loads((folder / "bookworm.json").read_text())
+    assert (manifest["release"], manifest["target"]) == (demo.lock.release, "bookworm")
+    assert [each["package"] for each in manifest["packages"]] == ["feed", "web"]
+    assert manifest["packages"][1]["sha256"] == web.sha256
+    assert not manifest["packages"][1].keys() & {"seconds", "built"}
+
+
+def test_what_is_unchanged_is_not_touched(demo: Release) -> None:
+    web = record(demo, "web")
+    folder = collect(demo, web)
+    before = state(folder)
+    assert collect(demo, web) == folder
+    assert state(folder) == before
+
+
+def test_packages_built_earlier_stay(demo: Release) -> None:
+    web = record(demo, "web")
+    collect(demo, web)
+    feed = record(demo, "feed")
+    folder = collect(demo, feed)
+    manifest = json.loads((folder / "bookworm.json").read_text())
+    assert [each["package"] for each in manifest["packages"]] == ["feed", "web"]
+    assert (folder / web.file).is_file()
+    assert (folder / "SHA256SUMS").read_text() == f"{feed.file}\n{web.file}\n"
+
+
+def test_a_file_that_merely_lies_there_is_swept(demo: Release) -> None:
+    folder = collect(demo, record(demo, "web"))
+    (folder / "stranger.deb").write_text("")
+    collect(demo, record(demo, "feed"))
+    assert not (folder / "stranger.deb").exists()
+    assert "stranger" not in (folder / "SHA256SUMS").read_text()
+
+
+def test_a_package_built_anew_takes_the_place_of_the_old(demo: Release) -> None:
+    collect(demo, record(demo, "web"))
+    again = record(demo, "web", content=b"changed")
+    folder = collect(demo, again)
+    assert (folder / again.file).read_bytes() == b"changed"
+
+
+@pytest.mark.parametrize("gone", ["SHA256SUMS.asc", "bookworm.json", "repos.lock", "locks"])
+def test_an_incomplete_release_is_completed(demo: Release, gone: str) -> None:
+    web = record(demo, "web")
+    folder = collect(demo, web)
+    path = folder / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    collect(demo, web)
+    assert path.exists()
+
+
+def test_a_failed_signature_leaves_everything_as_it_was(
+    demo: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = collect(demo, record(demo, "web"))
+    before = state(folder)
+
+    def fail(*_: object) -> None:
+        raise SigningError("no key")
+
+    monkeypatch.setattr(sign, "checksums", fail)
+    with pytest.raises(SigningError):
+        collect(demo, record(demo, "feed"))
+    assert state(folder) == before
+
+
+def test_nothing_appears_before_it_is_signed(
+    demo: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise SigningError("no key")
+
+    monkeypatch.setattr(sign, "checksums", fail)
+    with pytest.raises(SigningError):
+        collect(demo, record(demo, "web"))
+    assert not (demo.project / "dist" / demo.lock.release).exists()
