@@ -71,8 +71,7 @@ def _stop(server: Server, component: Component) -> set[str]:
 
 
 def _start(server: Server, component: Component, active: set[str]) -> None:
-    for unit in _in_order(component):
-        systemd.start(server, unit, forced=unit.name in active)
+    systemd.start(server, _in_order(component), forced=active)
 
 
 def _in_order(component: Component) -> list[Unit]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tradingctl import probe, sockets
@@ -17,6 +18,8 @@ from tradingctl.verdict import Finding, Result, UnitVerdict
 UNIT_FOLDERS = ("/lib/systemd/system/", "/usr/lib/systemd/system/")
 INTERVAL = 0.25  # seconds between two looks
 SETTLED = 2.0  # seconds after which a process has certainly changed to its working directory
+# Exit statuses of a process that was sent SIGTERM: the signal itself, or a shell's way to say it.
+ENDED_BY_SYSTEMD = (0, signal.SIGTERM, 128 + signal.SIGTERM)
 ROOT_NEEDED = "not checked, needs root: "
 
 
@@ -101,6 +104,8 @@ class Examination:
         # the process that holds it is the better explanation.
         holder = self._ownership(state)
         yield from self._stranger(holder)
+        if state.active == "activating":
+            yield from self._bad_answers(state)
         yield from self._activity(state)
         self._first = self._first or state
         yield from self._restarted(state)
@@ -149,10 +154,23 @@ class Examination:
                 f"tradingctl activate {self.component.name}",
             )
 
+    def _bad_answers(self, state: UnitState) -> Iterator[Finding]:
+        """Give what a unit answers that is waiting for its own health check to be good.
+
+        It explains more than the state does. A second attempt that answers no better is the last.
+        """
+        again = state.restarts > 0 or state.result not in ("", "success")
+        for check in self.unit.checks:
+            if check.required:
+                answer = probe.ask(check, self.component.commit, 2.0)
+                if not answer.ok and answer.status:
+                    yield replace(self._unanswered(check, answer), final=again)
+
     def _activity(self, state: UnitState) -> Iterator[Finding]:
         if state.active == "active":
             return
-        crashed = state.sub == "auto-restart" and state.exit_status != 0
+        # One that systemd ended because it did not become ready has not crashed: it is asked why.
+        crashed = state.sub == "auto-restart" and state.exit_status not in ENDED_BY_SYSTEMD
         got = f"{state.active} ({state.sub})"
         if state.result not in ("", "success") or state.exit_status:
             got += f", result {state.result}, exit status {state.exit_status}"
@@ -237,8 +255,10 @@ class Examination:
     def _answer(self, check: Check, left: float) -> Iterator[Finding]:
         answer = probe.ask(check, self.component.commit, max(0.1, min(2.0, left)))
         if not answer.ok:
-            command = f"curl -si {check.url}"
-            yield Finding(f"{check.name} check", answer.expected, answer.got, command)
+            yield self._unanswered(check, answer)
+
+    def _unanswered(self, check: Check, answer: probe.Answer) -> Finding:
+        return Finding(f"{check.name} check", answer.expected, answer.got, f"curl -si {check.url}")
 
     def _stay_up(self) -> None:
         while True:

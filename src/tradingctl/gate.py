@@ -13,7 +13,7 @@ from tradingctl import systemd
 from tradingctl.errors import TradingError
 from tradingctl.inventory import Inventory, service
 from tradingctl.lastgood import LastGood, read_last_good, write_last_good
-from tradingctl.report import finding_lines, verification_text, wants_colour
+from tradingctl.report import finding_lines, verification_text
 from tradingctl.server import Server
 from tradingctl.verdict import Result, UnitVerdict, Verification
 from tradingctl.verify import skip_reason, verify
@@ -34,12 +34,12 @@ def gate(server: Server, inventory: Inventory) -> int:
     units = [unit for _, unit in inventory.units()]
     if reason := skip_reason(server, units):
         return _skipped(server, reason)
-    for unit in units:
-        systemd.start(server, unit)
+    systemd.start(server, units)
     found = verify(server, inventory)
     if found.reason:
         return _skipped(server, found.reason)
-    server.warn(verification_text(found, wants_colour(server.err, server.environ)))
+    # Plain, for apt gives dpkg a terminal of its own and the text ends up in logs.
+    server.warn(verification_text(found))
     if found.result is Result.SKIPPED:
         return _skipped(server, "the administrator put every service aside")
     if found.result is Result.FAILED:

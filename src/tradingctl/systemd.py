@@ -1,19 +1,19 @@
 """What systemd says of the units, and the ways to start and stop them.
 
-Units are started and stopped through ``deb-systemd-invoke``, which honours the administrator's
-``policy-rc.d`` and leaves disabled units alone.
+Starting honours the administrator's ``policy-rc.d`` and leaves disabled units alone, as
+``deb-systemd-invoke`` does, which is what stops units.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from tradingctl.description import Unit
 from tradingctl.errors import ProgramFailedError
 from tradingctl.inventory import service
-from tradingctl.process import Outcome, Runner
+from tradingctl.process import Runner
 from tradingctl.server import Server
 
 PROPERTIES = (
@@ -154,18 +154,31 @@ def stop(server: Server, unit: Unit) -> None:
         server.warn(f"warning: {unit.name} was not stopped: {outcome.said}")
 
 
-def start(server: Server, unit: Unit, forced: bool = False) -> Outcome:
-    """Start a unit and wait until systemd says it is started; a failure is a warning.
+def start(server: Server, units: Sequence[Unit], forced: Collection[str] = ()) -> None:
+    """Have systemd start units in the order of their dependencies, without waiting for them.
 
-    ``forced`` starts a unit although it is disabled, for one that ran although it was.
+    Units that are masked or disabled, or that policy-rc.d denies, are left alone, as by
+    deb-systemd-invoke; ``forced`` names those that are started although they are disabled. It is
+    not used here because it waits: for a service that does not become ready, and for it again with
+    every service that comes after it. A failure is a warning.
     """
-    program = "systemctl" if forced else "deb-systemd-invoke"
-    outcome = server.runner.run(
-        [program, "start", service(unit.name)], timeout=2 * unit.deadline + 60.0
-    )
+    states = show(server.runner, [unit.name for unit in units])
+    wanted = []
+    for unit in units:
+        aside = "" if unit.name in forced else states[unit.name].put_aside
+        if aside:
+            server.warn(f"note: {unit.name} is {aside}, not starting it")
+        elif denied(server, unit.name):
+            server.warn(f"note: policy-rc.d forbids to start {unit.name}")
+        else:
+            wanted.append(service(unit.name))
+    if not wanted:
+        return
+    # An earlier failure would be taken for one of this start.
+    server.runner.run(["systemctl", "reset-failed", *wanted])
+    outcome = server.runner.run(["systemctl", "start", "--no-block", *wanted])
     if outcome.code != 0:
         server.warn(
-            f"warning: {unit.name} did not start: {outcome.said}\n"
-            f"  next: journalctl -u {service(unit.name)} -n 50 --no-pager"
+            f"warning: systemd does not start {' '.join(wanted)}: {outcome.said}\n"
+            f"  next: journalctl -u {wanted[0]} -n 50 --no-pager"
         )
-    return outcome

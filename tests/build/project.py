@@ -16,6 +16,8 @@ from debstack.process import SYSTEM_PATH, Result, Runner, network_environment
 
 ROOT = Path(__file__).parents[2]
 
+_LEFT_BY_A_RUN = {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+
 # Brings the digests in repos.lock up to date with what it says of commits, trees and locks: what
 # somebody would have to do who wants to smuggle something past `lock --check`.
 _ADJUST = """
@@ -126,8 +128,7 @@ class Project:
 
 def copy_of_this_project(folder: Path) -> Project:
     """Copy what git knows of this project, or would add, to ``folder``."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    for name in filter(None, Runner().capture(command, cwd=ROOT).text.split("\0")):
+    for name in _project_files():
         source, target = ROOT / name, folder / name
         # A file that is deleted and not yet committed is still listed.
         if source.is_symlink() or source.is_file():
@@ -165,6 +166,21 @@ def sha256(path: Path) -> str:
     """Return the digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _project_files() -> list[str]:
+    """Return the paths of the project's files: what git says, or what is not left by a run."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listing = Runner().capture(command, cwd=ROOT, check=False)
+    if listing.returncode == 0:
+        return [name for name in listing.text.split("\0") if name]
+    # Unpacked from an archive, or owned by somebody whom git does not trust.
+    paths = (path.relative_to(ROOT) for path in ROOT.rglob("*"))
+    return [
+        str(path)
+        for path in paths
+        if not _LEFT_BY_A_RUN & set(path.parts) and path.parts[0] not in ("build", "dist")
+    ]
 
 
 def _run(result: Result) -> Run:

@@ -6,10 +6,13 @@ before is one printed command away, and what was written meanwhile is still ther
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
-from tests.system.machine import Machine
+from tests.system.machine import Machine, Result
 from tests.system.project import Project
 from tests.system.stack import (
     UNITS,
@@ -73,37 +76,47 @@ def crashes(release: Project, projects: Path) -> Project:
     return with_fault(release, projects / "crashes", "worker.py", before + future + CRASHES + rest)
 
 
-def explained(output: str, unit: str, *told: str) -> None:
-    """Assert that the gate's report on a unit has its parts, and these words in it."""
-    assert f"{unit}.service FAILED" in output
-    report = output.partition(f"{unit}.service FAILED")[2]
-    for part in ("expected  ", "got       ", "the last 20 lines of its journal", *told):
-        assert part in report, f"{part!r} is not in the report:\n{output}"
-    journal = report.partition("its journal\n")[2].partition("\n\n")[0].splitlines()
-    assert 0 < len([line for line in journal if line.startswith("           ")]) <= 20
+@dataclass(frozen=True)
+class Report:
+    """What the gate says of one unit: what is wrong, and the end of its journal."""
+
+    finding: str
+    journal: str
 
 
-def test_first_installation_fails_and_says_why(
-    base: Path, answers_500: Project, projects: Path
-) -> None:
+def report_on(unit: str, output: str) -> Report:
+    """Return the gate's report on a unit that failed; AssertionError if it is not complete."""
+    _, found, text = output.partition(f"\n{unit}.service FAILED\n")
+    assert found, f"{unit} is not reported:\n{output}"
+    finding, _, journal = text.partition("         the last 20 lines of its journal\n")
+    for part in ("           expected  ", "           got       ", "           next      "):
+        assert part in finding
+    lines = list(takewhile(lambda line: line.startswith("           "), journal.splitlines()))
+    assert 0 < len(lines) <= 20
+    return Report(finding, "\n".join(lines))
+
+
+@pytest.fixture(scope="module")
+def first(base: Path, answers_500: Project, projects: Path) -> Iterator[tuple[Machine, Result]]:
+    """Return a server whose first release fails, and what apt said."""
     project = answers_500.copy(projects / "first")
     project.publish()
     with server(base, project) as machine:
-        failed = install_stack(machine, check=False)
-        assert failed.returncode == 100
-        explained(
-            failed.output,
-            "automatictrader-api",
-            "health check",
-            "status 200 from http://127.0.0.1:8080/healthz",
-            "status 500 broken on purpose",
-            "this release is broken on a server",
-        )
-        assert next_command(failed.output) == "journalctl -u automatictrader-api.service -n 100"
-        assert "broken on a server" in machine.sh(next_command(failed.output)).stdout
-        assert "traderunner-stack" not in installed(machine)
-        assert last_good(machine) is None
-        assert tradingctl(machine, "verify").returncode == 3
+        yield machine, install_stack(machine, check=False)
+
+
+def test_first_installation_fails_and_says_why(first: tuple[Machine, Result]) -> None:
+    machine, failed = first
+    assert failed.returncode == 100
+    report = report_on("automatictrader-api", failed.output)
+    assert "health check" in report.finding
+    assert "expected  status 200 from http://127.0.0.1:8080/healthz" in report.finding
+    assert "got       status 500 broken on purpose" in report.finding
+    assert next_command(failed.output) == "journalctl -u automatictrader-api.service -n 100"
+    assert "broken on a server" in machine.sh(next_command(failed.output)).stdout
+    assert "traderunner-stack" not in installed(machine)
+    assert last_good(machine) is None
+    assert tradingctl(machine, "verify").returncode == 3
 
 
 def test_failed_upgrade_prints_the_command_that_takes_it_back(
@@ -119,7 +132,9 @@ def test_failed_upgrade_prints_the_command_that_takes_it_back(
         project.publish()
         failed = install_stack(machine, check=False)
         assert failed.returncode == 100
-        explained(failed.output, "automatictrader-api", "health check", "status 200", "status 500")
+        report = report_on("automatictrader-api", failed.output)
+        assert "expected  status 200" in report.finding
+        assert "got       status 500" in report.finding
         record = last_good(machine)
         assert record is not None
         assert record["release"] == release.release
@@ -141,12 +156,9 @@ def test_crash_at_start_is_shown_with_its_journal(
         project.publish()
         failed = install_stack(machine, check=False)
         assert failed.returncode == 100
-        explained(
-            failed.output,
-            "automatictrader-worker",
-            "unit state",
-            "RuntimeError: this release cannot start on a server",
-        )
+        report = report_on("automatictrader-worker", failed.output)
+        assert "unit state" in report.finding
+        assert "RuntimeError: this release cannot start on a server" in report.journal
         others = [unit for unit in UNITS if unit != "automatictrader-worker"]
         assert active_units(machine) == others, "one failing service takes no other down"
         take_back(machine, failed.output)
@@ -160,8 +172,10 @@ def test_port_held_by_another_process_names_the_holder(base: Path, release: Proj
         holder = machine.systemctl_show("squatter.service")["MainPID"]
         failed = install_stack(machine, check=False)
         assert failed.returncode == 100
-        explained(failed.output, "trading-dashboard-v2", "port 9001", f"by process {holder} (")
-        assert "-m http.server 9001)" in failed.output
+        report = report_on("trading-dashboard-v2", failed.output)
+        assert "port 9001" in report.finding
+        assert f"held by process {holder} (" in report.finding
+        assert "-m http.server 9001)" in report.finding
         assert last_good(machine) is None
         assert machine.http("http://127.0.0.1:9001/").status == 200, "the holder is left alone"
 

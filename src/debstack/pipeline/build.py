@@ -181,12 +181,21 @@ def _identity(release: Release, keys: Keys, name: str) -> tuple[str, str]:
     """Return the version and the digest of the inputs of a package."""
     version = release.version(name)
     inputs = release.lock.packages[name].inputs[release.target.name]
-    if name != Names.of(release.definition).keyring:
+    names = Names.of(release.definition)
+    if name == names.stack:
+        # It names the versions of the others, which two locks of one release id may not share.
+        return version, _combined(
+            inputs, *map(release.version, release_packages(release.definition))
+        )
+    if name != names.keyring:
         return version, inputs
     stem, _, suffix = version.rpartition("~")
     marked = f"{stem}{keyring.version_mark(release.project, keys)}~{suffix}"
-    both = f"{inputs} {keyring.key_digest(keys)}"
-    return marked, hashlib.sha256(both.encode()).hexdigest()
+    return marked, _combined(inputs, keyring.key_digest(keys))
+
+
+def _combined(*parts: str) -> str:
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def _fetch(release: Release, name: str, workshop: Workshop) -> Exported:

@@ -38,6 +38,7 @@ def collect_release(
     lock = lock_file(release.project).read_bytes()
     if _is_complete(folder, wanted, manifest_name, manifest, lock):
         return folder
+    _recover(folder)
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -99,8 +100,19 @@ def _earlier(folder: Path, manifest_name: str, manifest: str) -> dict[str, Path]
     return {path.name: path for path in found}
 
 
+def _recover(folder: Path) -> None:
+    """Put the folder back that a build killed between the two renames of ``_swap`` left aside."""
+    old = _old(folder)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
 def _swap(new: Path, folder: Path) -> None:
-    old = folder.with_name(f".{folder.name}.old")
+    old = _old(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)

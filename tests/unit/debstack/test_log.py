@@ -49,14 +49,21 @@ def test_a_warning_is_coloured_on_a_terminal_only() -> None:
 
 
 def test_lines_of_steps_that_run_at_once_stay_whole() -> None:
-    stream = io.StringIO()
+    class Watched(io.StringIO):
+        def write(self, text: str) -> int:
+            assert log._lock.locked(), "another thread could write in between"
+            return super().write(text)
+
+    stream = Watched()
     log = Log(stream)
     with ThreadPoolExecutor(8) as pool:
-        for n in range(200):
-            pool.submit(log.say, f"c{n}", "x" * 100)
+        done = [pool.submit(log.say, f"c{n}", "x" * 100) for n in range(200)]
+        done.append(pool.submit(log.warn, "careful"))
+    for each in done:
+        each.result()
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 200
-    assert all(re.fullmatch(r"c[0-9]+ +x{100}", line) for line in lines)
+    assert len(lines) == 201
+    assert all(re.fullmatch(r"c[0-9]+ +x{100}|warning: careful", line) for line in lines)
 
 
 def test_results_are_not_mixed_with_the_log(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,11 @@ from debstack import trial
 from debstack.process import Runner
 
 SERVER = """\
-import http.server, sys
+import http.server, os, sys, threading
+# A trial that forgets to stop it fails a test, and does not hang it.
+alarm = threading.Timer(20, os._exit, [0])
+alarm.daemon = True
+alarm.start()
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(int(sys.argv[2]))
@@ -22,7 +26,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b'{"status": "healthy"}')
     def log_message(self, *_): pass
-open(sys.argv[3], "w").write(str(__import__("os").getpid()))
+open(sys.argv[3], "w").write(str(os.getpid()))
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
@@ -78,7 +82,7 @@ def test_a_healthy_service_proves_and_is_stopped(tmp_path: Path, port: int) -> N
 
 
 def test_a_service_without_checks_has_to_stay(tmp_path: Path) -> None:
-    assert run(tmp_path, unit(tmp_path, "-c", "import time; time.sleep(60)")) == (0, "")
+    assert run(tmp_path, unit(tmp_path, "-c", "import time; time.sleep(20)")) == (0, "")
     code, text = run(tmp_path, unit(tmp_path, "-c", "print('bye'); raise SystemExit(3)",
                                     stability=20))  # fmt: skip
     assert code == 1
@@ -88,7 +92,7 @@ def test_a_service_without_checks_has_to_stay(tmp_path: Path) -> None:
 def test_a_wrong_answer_is_told_and_everything_is_stopped(tmp_path: Path, port: int) -> None:
     first = unit(tmp_path, *server(tmp_path, port, pid="first"), checks=(check(port),))
     wrong = check(port, json={"status": "ill"})
-    second = unit(tmp_path, "-c", "import time; time.sleep(60)", name="worker", deadline=0.5,
+    second = unit(tmp_path, "-c", "import time; time.sleep(20)", name="worker", deadline=0.5,
                   checks=(wrong,))  # fmt: skip
     code, text = run(tmp_path, first, second)
     assert code == 1

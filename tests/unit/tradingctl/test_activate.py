@@ -46,7 +46,7 @@ def test_the_first_activation_makes_everything_and_starts_the_unit(shipped: Mach
     assert steps(shipped) == [
         "systemctl daemon-reload",
         f"deb-systemd-invoke stop {UNIT}",
-        f"deb-systemd-invoke start {UNIT}",
+        f"systemctl start --no-block {UNIT}",
     ]
 
 
@@ -56,7 +56,7 @@ def test_a_second_activation_only_sees_to_it_that_the_unit_runs(shipped: Machine
     shipped.system.commands.clear()
     assert activated(shipped) == 0
     assert shipped.paths.link(NAME).lstat().st_ino == inode
-    assert steps(shipped) == ["systemctl daemon-reload", f"deb-systemd-invoke start {UNIT}"]
+    assert steps(shipped) == ["systemctl daemon-reload", f"systemctl start --no-block {UNIT}"]
 
 
 def test_an_active_generation_that_was_damaged_is_repaired(shipped: Machine) -> None:
@@ -77,16 +77,31 @@ def test_a_hand_made_directory_is_refused_before_anything_is_touched(shipped: Ma
 
 
 def test_a_unit_that_does_not_start_is_a_warning(shipped: Machine) -> None:
-    shipped.system.codes["deb-systemd-invoke start"] = 1
+    shipped.system.codes["systemctl start"] = 1
     assert activated(shipped) == 0
-    assert f"warning: {NAME} did not start" in shipped.err.getvalue()
+    assert f"warning: systemd does not start {UNIT}" in shipped.err.getvalue()
     assert f"journalctl -u {UNIT}" in shipped.err.getvalue()
 
 
 def test_a_disabled_unit_that_ran_nevertheless_runs_again(shipped: Machine) -> None:
     shipped.system.units[NAME] = [unit_state(NAME, UnitFileState="disabled")]
     activated(shipped)
-    assert steps(shipped)[-1] == f"systemctl start {UNIT}"
+    assert steps(shipped)[-1] == f"systemctl start --no-block {UNIT}"
+
+
+def test_a_unit_that_the_administrator_put_aside_is_not_started(shipped: Machine) -> None:
+    aside = unit_state(NAME, UnitFileState="disabled", ActiveState="inactive")
+    shipped.system.units[NAME] = [aside]
+    activated(shipped)
+    assert "systemctl start" not in " ".join(steps(shipped))
+    assert f"note: {NAME} is disabled, not starting it" in shipped.err.getvalue()
+
+
+def test_an_earlier_failure_is_forgotten_before_the_start(shipped: Machine) -> None:
+    activated(shipped)
+    lines = [" ".join(each) for each in shipped.system.commands]
+    reset, start = f"systemctl reset-failed {UNIT}", f"systemctl start --no-block {UNIT}"
+    assert lines.index(reset) < lines.index(start)
 
 
 def test_where_no_systemd_runs_the_link_is_made_and_no_unit_is_touched(shipped: Machine) -> None:
@@ -111,7 +126,7 @@ def test_a_flip_that_fails_starts_what_ran_before(
     monkeypatch.setattr(Path, "replace", fail)
     assert activated(shipped, "2") == 5
     assert "No space left on device" in shipped.err.getvalue()
-    assert steps(shipped)[-1] == f"deb-systemd-invoke start {UNIT}"
+    assert steps(shipped)[-1] == f"systemctl start --no-block {UNIT}"
     assert (shipped.paths.link(NAME) / "app.py").read_text() == "1"
 
 

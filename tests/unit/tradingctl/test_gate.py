@@ -32,8 +32,8 @@ def test_a_good_release_is_started_and_recorded(machine: Machine) -> None:
     code, said = gated(machine)
     assert code == 0
     assert "OK       marketdata-stream" in said
-    assert machine.system.ran("deb-systemd-invoke") == [
-        "deb-systemd-invoke start marketdata-stream.service"
+    assert machine.system.ran("systemctl start") == [
+        "systemctl start --no-block marketdata-stream.service"
     ]
     record = read_last_good(machine.paths)
     assert record
@@ -86,7 +86,7 @@ def test_where_nothing_can_run_nothing_is_started_and_recorded(machine: Machine)
         0,
         "SKIPPED: systemd is not running; run 'tradingctl verify' when the services run\n",
     )
-    assert not machine.system.ran("deb-systemd-invoke")
+    assert not machine.system.ran("systemctl start")
     assert read_last_good(machine.paths) is None
 
 

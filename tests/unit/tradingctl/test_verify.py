@@ -172,6 +172,25 @@ def test_a_unit_that_is_starting_is_waited_for(machine: Machine) -> None:
     assert machine.clock.slept
 
 
+def test_a_unit_that_waits_for_its_own_health_is_asked_what_is_wrong(machine: Machine) -> None:
+    with answering(Reply(status=500)) as url:
+        machine.healthy(stream(units=(stream_unit(checks=(health(url),)),)))
+        states(machine, {"ActiveState": "activating", "SubState": "start-post"})
+        found = failure(machine)
+    assert (found.check, found.got.split()[:2]) == ("health check", ["status", "500"])
+    assert sum(machine.clock.slept) == pytest.approx(5.0)
+
+
+def test_a_second_attempt_that_answers_no_better_is_not_waited_for(machine: Machine) -> None:
+    again = {"ActiveState": "activating", "SubState": "start-post", "NRestarts": "1"}
+    ended = {"ActiveState": "activating", "SubState": "auto-restart", "ExecMainStatus": "15"}
+    with answering(Reply(status=500)) as url:
+        machine.healthy(stream(units=(stream_unit(checks=(health(url),)),)))
+        states(machine, {**ended, "MainPID": "0"}, {**ended, "MainPID": "0"}, again)
+        assert failure(machine).check == "health check"
+    assert sum(machine.clock.slept) < 5.0
+
+
 def test_a_restart_while_it_is_watched_has_failed(machine: Machine) -> None:
     machine.healthy(stream())
     young = {"ActiveEnterTimestampMonotonic": str(int((BOOTED - 1) * 1e6))}

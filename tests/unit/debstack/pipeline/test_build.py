@@ -142,3 +142,10 @@ def test_what_vanishes_between_plan_and_build_is_told(demo: Release) -> None:
     (folder / "build.json").unlink()
     with pytest.raises(BuildError, match=r"web .* vanished"):
         build(demo, folders(demo), KEYS, [planned], {}, workshop(demo))
+
+
+def test_another_version_of_a_component_makes_another_stack(demo: Release) -> None:
+    web = replace(demo.lock.packages["web"], changed_in="2020.01.01.1")
+    other = replace(demo, lock=replace(demo.lock, packages={**demo.lock.packages, "web": web}))
+    assert action(other, "demo-stack").version == action(demo, "demo-stack").version
+    assert action(other, "demo-stack").inputs != action(demo, "demo-stack").inputs

@@ -137,3 +137,12 @@ def test_nothing_appears_before_it_is_signed(
     with pytest.raises(SigningError):
         collect(demo, record(demo, "web"))
     assert not (demo.project / "dist" / demo.lock.release).exists()
+
+
+def test_a_release_put_aside_by_a_build_that_was_killed_is_put_back(demo: Release) -> None:
+    feed, web = record(demo, "feed"), record(demo, "web")
+    folder = collect(demo, feed)
+    folder.rename(folder.with_name(f".{folder.name}.old"))
+    collect(demo, web)
+    assert {path.name for path in folder.glob("*.deb")} == {feed.file, web.file}
+    assert not folder.with_name(f".{folder.name}.old").exists()

@@ -1,0 +1,80 @@
+"""What the packages say of themselves: versions, changelogs, descriptions, credits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.unit.debstack.pipeline.release import release
+
+from debstack.errors import LockError
+from debstack.pipeline.contents import Release, _write_component_debian, paragraph
+from debstack.steps.venv import Environment
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Release:
+    return release(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One line.", " One line."),
+        ("\nOne.\n\nTwo.  \n", " One.\n .\n Two."),
+        ("  indented stays\nnext", " indented stays\n next"),
+    ],
+)
+def test_descriptions_are_indented_as_policy_asks(text: str, expected: str) -> None:
+    assert paragraph(text) == expected
+
+
+def test_a_changelog_is_dated_with_the_release_in_which_it_changed(demo: Release) -> None:
+    changelog = demo.changelog("web", "1.0", "commit abc")
+    locked = demo.lock.packages["web"]
+    assert (changelog.version, changelog.distribution) == ("1.0", "bookworm")
+    assert changelog.epoch == locked.timestamp
+    assert changelog.changes == (f"Release {locked.changed_in}: commit abc.",)
+
+
+def test_a_missing_dependency_lock_is_named(demo: Release) -> None:
+    assert demo.requirements("web").component == "web"
+    assert demo.build_requirements("feed").purpose == "build"
+    (demo.project / "packaging/locks/bookworm/web.txt").unlink()
+    with pytest.raises(LockError, match=r"packaging/locks/bookworm/web\.txt does not exist"):
+        demo.requirements("web")
+
+
+def metadata(**fields: str) -> str:
+    lines = {"Name": "Demo", "Version": "1.0"} | fields
+    return "".join(f"{name.replace('_', '-')}: {value}\n" for name, value in lines.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "licence", "author"),
+    [
+        (metadata(License="MIT", Author="Ann"), "MIT", "Ann"),
+        (metadata(License_Expression="BSD-3-Clause OR MIT"), "BSD-3-Clause-OR-MIT", "its authors"),
+        (metadata(License="x" * 500, Classifier="License :: OSI Approved :: MIT License"),
+         "MIT-License", "its authors"),
+        (metadata(Author_email="Ann <ann@example.org>"), "see-its-dist-info-folder",
+         "Ann <ann@example.org>"),
+        (metadata(Maintainer="Bob", Classifier="License :: OSI Approved"),
+         "see-its-dist-info-folder", "Bob"),
+    ],
+)  # fmt: skip
+def test_who_wrote_a_distribution_and_under_which_licence(
+    demo: Release, tmp_path: Path, text: str, licence: str, author: str
+) -> None:
+    environment = Environment(tmp_path / "venv", "3.11")
+    dist_info = environment.site_packages / "demo-1.0.dist-info"
+    dist_info.mkdir(parents=True)
+    (dist_info / "METADATA").write_text(text)
+    web = demo.definition.component("web")
+    _write_component_debian(demo, web, environment, tmp_path / "source")
+    copyright_file = (tmp_path / "source/debian/copyright").read_text()
+    assert f"Copyright: {author}\nLicense: {licence}\nComment: Demo 1.0\n" in copyright_file
+    control = (tmp_path / "source/debian/control").read_text()
+    assert ", libfoo1 (>= 1.2) | libfoo2\n" in control
+    assert f"XB-Git-Commit: {demo.lock.components['web'].commit}\n" in control
+    assert "python3 (<< 3.12~)" in control
