@@ -29,6 +29,7 @@ def collect_release(
     files. Packages of the release that were built earlier stay. Returns the folder.
     """
     folder = folders.release(release.lock.release)
+    _recover(folder)
     wanted = {
         each.file: folders.package(release.target.name, each.package, each.version) / each.file
         for each in built
@@ -38,7 +39,6 @@ def collect_release(
     lock = lock_file(release.project).read_bytes()
     if _is_complete(folder, wanted, manifest_name, manifest, lock):
         return folder
-    _recover(folder)
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
