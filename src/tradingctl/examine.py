@@ -16,6 +16,7 @@ from tradingctl.systemd import Observer, UnitState
 from tradingctl.verdict import Finding, Result, UnitVerdict
 
 UNIT_FOLDERS = ("/lib/systemd/system/", "/usr/lib/systemd/system/")
+UNIT_STATE = "unit state"
 INTERVAL = 0.25  # seconds between two looks
 SETTLED = 2.0  # seconds after which a process has certainly changed to its working directory
 # Exit statuses of a process that was sent SIGTERM: the signal itself, or a shell's way to say it.
@@ -49,6 +50,7 @@ class Examination:
     denied: bool = False
     notes: list[str] = field(default_factory=list)
     _first: UnitState | None = None
+    _answered: Finding | None = None
 
     def verdict(self) -> UnitVerdict:
         """Return the result. Raises ProgramFailedError when systemd does not answer."""
@@ -90,7 +92,9 @@ class Examination:
         while (finding := self._look()) is not None:
             left = deadline - self.server.clock.now()
             if finding.final or left <= 0:
-                raise _BadError(finding)
+                # Between two attempts only the state is bad; what it answered before says why.
+                between = finding.check == UNIT_STATE and not finding.final
+                raise _BadError((self._answered if between else None) or finding)
             self.server.clock.sleep(min(INTERVAL, left))
 
     def _look(self) -> Finding | None:
@@ -164,7 +168,8 @@ class Examination:
             if check.required:
                 answer = probe.ask(check, self.component.commit, 2.0)
                 if not answer.ok and answer.status:
-                    yield replace(self._unanswered(check, answer), final=again)
+                    self._answered = replace(self._unanswered(check, answer), final=again)
+                    yield self._answered
 
     def _activity(self, state: UnitState) -> Iterator[Finding]:
         if state.active == "active":
@@ -175,7 +180,7 @@ class Examination:
         if state.result not in ("", "success") or state.exit_status:
             got += f", result {state.result}, exit status {state.exit_status}"
         yield Finding(
-            "unit state",
+            UNIT_STATE,
             "active",
             got,
             self._journal(),

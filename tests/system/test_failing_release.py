@@ -55,7 +55,7 @@ def with_fault(release: Project, root: Path, path: str, text: str) -> Project:
     """Return a project whose next release has a fault in a file of the order intent API; built."""
     project = release.copy(root)
     definition = project.root / "packaging" / "components" / f"{COMPONENT}.toml"
-    short = definition.read_text().replace("\norder = ", "\ndeadline = 3\norder = ")
+    short = definition.read_text().replace("\norder = ", "\ndeadline = 6\norder = ")
     definition.write_text(short)  # for the tests not to wait in vain for longer
     project.commit(COMPONENT, {path: text})
     project.build()

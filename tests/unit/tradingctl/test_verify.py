@@ -191,6 +191,17 @@ def test_a_second_attempt_that_answers_no_better_is_not_waited_for(machine: Mach
     assert sum(machine.clock.slept) < 5.0
 
 
+def test_what_it_answered_is_told_when_the_time_is_over_between_two_attempts(
+    machine: Machine,
+) -> None:
+    asked = {"ActiveState": "activating", "SubState": "start-post"}
+    ended = {"ActiveState": "activating", "SubState": "auto-restart", "ExecMainStatus": "15"}
+    with answering(Reply(status=500)) as url:
+        machine.healthy(stream(units=(stream_unit(checks=(health(url),)),)))
+        states(machine, asked, asked, {**ended, "MainPID": "0"})
+        assert failure(machine).check == "health check"
+
+
 def test_a_restart_while_it_is_watched_has_failed(machine: Machine) -> None:
     machine.healthy(stream())
     young = {"ActiveEnterTimestampMonotonic": str(int((BOOTED - 1) * 1e6))}
