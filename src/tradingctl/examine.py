@@ -18,6 +18,7 @@ from tradingctl.verdict import Finding, Result, UnitVerdict
 UNIT_FOLDERS = ("/lib/systemd/system/", "/usr/lib/systemd/system/")
 UNIT_STATE = "unit state"
 INTERVAL = 0.25  # seconds between two looks
+ANSWERED_INTERVAL = 1.0  # the same for a unit whose answer was bad: it logs each time
 SETTLED = 2.0  # seconds after which a process has certainly changed to its working directory
 # Exit statuses of a process that was sent SIGTERM: the signal itself, or a shell's way to say it.
 ENDED_BY_SYSTEMD = (0, signal.SIGTERM, 128 + signal.SIGTERM)
@@ -95,7 +96,8 @@ class Examination:
                 # Between two attempts only the state is bad; what it answered before says why.
                 between = finding.check == UNIT_STATE and not finding.final
                 raise _BadError((self._answered if between else None) or finding)
-            self.server.clock.sleep(min(INTERVAL, left))
+            interval = ANSWERED_INTERVAL if self._answered else INTERVAL
+            self.server.clock.sleep(min(interval, left))
 
     def _look(self) -> Finding | None:
         """Return the first thing that is not good at this moment."""

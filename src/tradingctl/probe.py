@@ -18,6 +18,7 @@ from typing import Any
 from tradingctl.description import Check
 
 BODY_LIMIT = 1 << 20
+EXCERPT = 100  # bytes of an unexpected answer that are shown
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,11 @@ def ask(check: Check, commit: str, timeout: float = 2.0) -> Answer:
     except (OSError, http.client.HTTPException, ValueError) as error:
         return Answer(False, expected, _reason(error))
     if reply.status not in check.status:
-        excerpt = reply.body[:160].decode("utf-8", "replace")
-        excerpt = "".join(each if each.isprintable() else " " for each in excerpt).strip()
-        return Answer(False, expected, f"status {reply.status} {excerpt}".strip(), reply.status)
+        excerpt = reply.body[:EXCERPT].decode("utf-8", "replace")
+        words = "".join(each if each.isprintable() else " " for each in excerpt).split()
+        return Answer(
+            False, expected, " ".join(["status", str(reply.status), *words]), reply.status
+        )
     return _judge(check, commit, reply) or Answer(
         True, expected, f"status {reply.status}", reply.status
     )

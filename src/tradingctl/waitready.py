@@ -16,6 +16,7 @@ from tradingctl.inventory import Inventory, service
 from tradingctl.server import Server
 
 INTERVAL = 0.2  # seconds between two questions
+ANSWERED_INTERVAL = 1.0
 
 
 def wait_ready(server: Server, inventory: Inventory, name: str) -> None:
@@ -31,7 +32,7 @@ def wait_ready(server: Server, inventory: Inventory, name: str) -> None:
     while True:
         _require_alive(main_pid, unit)
         left = deadline - server.clock.now()
-        last = _first_bad(unit, commit, max(0.1, min(2.0, left)))
+        last, answered = _first_bad(unit, commit, max(0.1, min(2.0, left)))
         if last is None:
             return
         if deadline - server.clock.now() <= 0:
@@ -39,7 +40,8 @@ def wait_ready(server: Server, inventory: Inventory, name: str) -> None:
                 f"{service(unit.name)} was not ready within {unit.deadline:g} s: {last}",
                 f"journalctl -u {service(unit.name)} -n 50 --no-pager",
             )
-        server.clock.sleep(INTERVAL)
+        # A service that answers writes a line to its log each time.
+        server.clock.sleep(ANSWERED_INTERVAL if answered else INTERVAL)
 
 
 def _starting_commit(server: Server, component: Component) -> str:
@@ -69,10 +71,12 @@ def _require_alive(main_pid: str, unit: Unit) -> None:
         return  # another user's, so there is one
 
 
-def _first_bad(unit: Unit, commit: str, timeout: float) -> str | None:
+def _first_bad(unit: Unit, commit: str, timeout: float) -> tuple[str | None, bool]:
+    """Return what is wrong with the first answer that is not good, and whether there was one."""
     for check in unit.checks:
         if check.required:
             answer = probe.ask(check, commit, timeout)
             if not answer.ok:
-                return f"{check.name} check: expected {answer.expected}, got {answer.got}"
-    return None
+                said = f"{check.name} check: expected {answer.expected}, got {answer.got}"
+                return said, answer.status != 0
+    return None, False

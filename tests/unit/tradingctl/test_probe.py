@@ -43,7 +43,7 @@ def test_an_error_says_its_status_and_the_beginning_of_the_body() -> None:
     with answering(Reply(status=500, body=b"database\n locked\x1b[31m")) as url:
         answer = ask(health(url), COMMIT)
     assert not answer.ok
-    assert answer.got == "status 500 database  locked [31m"
+    assert answer.got == "status 500 database locked [31m"
 
 
 def test_a_refusal_to_strangers_is_good_where_it_is_accepted() -> None:
