@@ -22,7 +22,7 @@ LAYERS = (
     ("debstack.gpg", "debstack.describe", "debstack.render"),
     ("debstack.process",),
     ("debstack.model",),
-    ("debstack.log", "debstack.errors"),
+    ("debstack.log", "debstack.errors", "debstack.digest"),
 )
 PROCESS_STARTERS = {"debstack.process", "debstack.trial", "tradingctl.process"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from debian.deb822 import Deb822
 from debian.debian_support import Version
 
+from debstack.digest import sha256_of
 from debstack.errors import ArchiveError
 from debstack.process import Runner
 
@@ -72,9 +72,3 @@ def pool_name(name: str, version: str, architecture: str) -> str:
     """Return where a package lies, relative to the root; the epoch is left out, as Debian does."""
     letter = name[:4] if name.startswith("lib") else name[0]
     return f"pool/main/{letter}/{name}/{name}_{version.rpartition(':')[2]}_{architecture}.deb"
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

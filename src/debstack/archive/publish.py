@@ -14,7 +14,6 @@ from pathlib import Path
 from debstack import gpg
 from debstack.archive import collection, manifest
 from debstack.archive.generation import Writer
-from debstack.archive.package import sha256_of
 from debstack.archive.plan import Addition, Plan, check, plan
 from debstack.archive.suite import Publication, Suite
 from debstack.archive.tree import (
@@ -26,6 +25,7 @@ from debstack.archive.tree import (
     replace_file,
     sync_folder,
 )
+from debstack.digest import sha256_of
 from debstack.errors import ArchiveError
 from debstack.gpg import Key
 from debstack.log import Log

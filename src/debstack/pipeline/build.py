@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from debstack.digest import sha256_of
 from debstack.errors import BuildError, LockError
 from debstack.keys import Keys
 from debstack.model.definition import Definition, Target
@@ -172,7 +173,7 @@ def _action(release: Release, folders: Folders, keys: Keys, name: str) -> Action
     if record.key != keys.package.fingerprint:
         return Action(name, version, inputs, True, "it is signed with another key")
     deb = folder / record.file
-    if not deb.is_file() or _sha256(deb) != record.sha256:
+    if not deb.is_file() or sha256_of(deb) != record.sha256:
         return Action(name, version, inputs, True, "the built file is missing or was changed")
     return Action(name, version, inputs, False, "unchanged")
 
@@ -226,8 +227,3 @@ def _fetch(release: Release, name: str, workshop: Workshop) -> Exported:
             )
         collect(lock, workshop.cache, release.target, workshop.runner, offline=workshop.offline)
     return source
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

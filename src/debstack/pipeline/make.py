@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -10,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from debstack.digest import sha256_of
 from debstack.errors import DebstackError
 from debstack.keys import Keys
 from debstack.model.definition import Component
@@ -186,15 +186,13 @@ def _keep(
     for path in (built.buildinfo, built.changes):
         shutil.move(path, keep / path.name)
     installed = runner.capture(["dpkg-deb", "--field", deb, "Installed-Size"]).text
-    with deb.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     record = Built(
         package=order.package,
         version=order.version,
         file=deb.name,
         size=deb.stat().st_size,
         installed_size=int(installed) * 1024,
-        sha256=digest,
+        sha256=sha256_of(deb),
         payload=payload,
         inputs=order.inputs,
         key=keys.package.fingerprint,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import tradingctl
+from debstack.digest import sha256_of
 from debstack.model.definition import Component, Definition, Target
 from debstack.model.lock import LockedComponent
 from debstack.model.places import packaging_folder
@@ -131,14 +132,10 @@ def _files(kind: Kind) -> Iterator[tuple[str, str]]:
     partials = [path for path in templates.iterdir() if path.name.startswith("_")]
     for path in sorted([*partials, *(templates / kind).rglob("*")]):
         if path.is_file():
-            yield f"templates/{path.relative_to(templates).as_posix()}", _digest(path)
+            yield f"templates/{path.relative_to(templates).as_posix()}", sha256_of(path)
     source = Path(__file__).parents[1]
     for name in _SHAPING:
-        yield name, _digest(source / name)
+        yield name, sha256_of(source / name)
     for path in tradingctl_files():
         if kind == "common" or path.name == "description.py":
-            yield f"tradingctl/{path.name}", _digest(path)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+            yield f"tradingctl/{path.name}", sha256_of(path)

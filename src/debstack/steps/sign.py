@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from debstack import gpg
+from debstack.digest import sha256_of
 from debstack.errors import SigningError
 from debstack.gpg import Key
 from debstack.process import Runner
@@ -117,7 +118,7 @@ def checksums(directory: Path, files: Sequence[Path], key: Key, runner: Runner) 
     Each is replaced at once; between the two, verification fails rather than passes.
     """
     names = sorted({path.name: path for path in files}.items())
-    text = "".join(f"{_sha256(path)}  {name}\n" for name, path in names).encode()
+    text = "".join(f"{sha256_of(path)}  {name}\n" for name, path in names).encode()
     with gpg.signing([key], runner) as ring:
         signature = ring.armored(text)
     for name, content in (("SHA256SUMS", text), ("SHA256SUMS.asc", signature)):
@@ -197,11 +198,6 @@ def _read(path: Path, start: int, end: int) -> Iterator[bytes]:
         while start < end and (chunk := file.read(min(_CHUNK, end - start))):
             start += len(chunk)
             yield chunk
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

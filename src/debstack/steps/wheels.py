@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from debstack.digest import sha256_of
 from debstack.errors import DependencyError
 from debstack.model.definition import Target
 from debstack.model.requirements import LockedWheel, RequirementsLock
@@ -67,7 +67,7 @@ def verify(wheels: Sequence[LockedWheel], cache: Path) -> tuple[Path, ...]:
     files = tuple(cached(cache, wheel) for wheel in wheels)
     # hashlib lets go of the interpreter's lock, so threads use all cores.
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(_sha256, files))
+        found = list(pool.map(sha256_of, files))
     mistakes = [
         f"{wheel.name} {wheel.version}: expected sha256 {wheel.sha256}, got {got}: {file}"
         for wheel, file, got in zip(wheels, files, found, strict=True)
@@ -116,7 +116,7 @@ def _accept(lock: RequirementsLock, wheel: LockedWheel, file: Path, place: Path)
             f"{', '.join(each.name for each in near) or 'no file'}",
             hint="the index serves another file than the one locked; ask who runs it",
         )
-    got = _sha256(file)
+    got = sha256_of(file)
     if got != wheel.sha256:
         raise DependencyError(
             f"{lock.component}: {wheel.name} {wheel.version}: expected sha256 {wheel.sha256}, "
@@ -150,8 +150,3 @@ def _refused(
         "`debstack lock --upgrade`",
         details=output.rstrip().splitlines()[-15:],
     )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
