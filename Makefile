@@ -37,8 +37,8 @@ bench: .venv/.test samples ## Measure how long builds take, dh-virtualenv beside
 samples: ## Make the git repositories of the sample applications.
 	@scripts/make-samples
 
-clean: ## Remove what was built; dist/ and the cache of wheels stay.
-	rm -rf build .venv
+clean: ## Remove what was built; dist/, the keys in build/keys and the cache of wheels stay.
+	rm -rf build/packages build/samples .venv
 
 .venv/.run: pyproject.toml
 	@scripts/need-packages $(BUILD_PACKAGES)

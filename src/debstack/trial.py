@@ -24,8 +24,12 @@ def main(source_root: str, plan_file: str) -> int:
     running: list[tuple[dict[str, Any], subprocess.Popen[bytes]]] = []
     try:
         for unit in plan["units"]:
-            running.append((unit, _start(unit)))
-            if problem := _wait(unit, running[-1][1], plan["commit"]):
+            process = _start(unit)
+            if process is None:
+                print(f"{unit['name']}: no distribution brings {unit['argv'][0]}")  # noqa: T201
+                return 1
+            running.append((unit, process))
+            if problem := _wait(unit, process, plan["commit"]):
                 print(f"{unit['name']}: {problem}")  # noqa: T201
                 return 1
         return 0
@@ -33,9 +37,20 @@ def main(source_root: str, plan_file: str) -> int:
         _stop([process for _, process in running])
 
 
-def _start(unit: dict[str, Any]) -> subprocess.Popen[bytes]:
+def _start(unit: dict[str, Any]) -> subprocess.Popen[bytes] | None:
+    """Return the running service, or None after showing why its program does not exist."""
     sys.stdout.flush()
-    return subprocess.Popen(unit["argv"], cwd=unit["cwd"], env=unit["env"])
+    try:
+        return subprocess.Popen(unit["argv"], cwd=unit["cwd"], env=unit["env"])
+    except FileNotFoundError:
+        # What the program would have imported may be missing as well: to be told at once.
+        for word in unit["argv"][1:]:
+            module, separator, _ = word.partition(":")
+            if separator and all(part.isidentifier() for part in module.split(".")):
+                python = Path(unit["argv"][0]).with_name("python")
+                command = [str(python), "-c", f"import {module}"]
+                subprocess.run(command, cwd=unit["cwd"], env=unit["env"], check=False)
+        return None
 
 
 def _wait(unit: dict[str, Any], process: subprocess.Popen[bytes], commit: str) -> str:

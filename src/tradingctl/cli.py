@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from tradingctl.activate import activate, deactivate
 from tradingctl.errors import TradingError
 from tradingctl.gate import gate
-from tradingctl.inventory import read_inventory
+from tradingctl.inventory import read_inventory, read_inventory_of
 from tradingctl.report import verification_text, wants_colour
 from tradingctl.server import Server, this_server
 from tradingctl.status import status, status_text
@@ -71,7 +71,7 @@ def _status(server: Server, arguments: argparse.Namespace) -> int:
 
 
 def _wait_ready(server: Server, arguments: argparse.Namespace) -> int:
-    wait_ready(server, read_inventory(server.paths), arguments.unit)
+    wait_ready(server, read_inventory_of(server.paths, arguments.unit), arguments.unit)
     return 0
 
 

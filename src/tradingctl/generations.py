@@ -7,6 +7,7 @@ keeps its bits when its package is upgraded or removed.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -122,5 +123,6 @@ class Generations:
             self.paths.link(self.name).unlink()
         tree.remove(self.paths.generations(self.name))
         for folder in (self.paths.base / "releases", self.paths.base):
-            if folder.is_dir() and not any(folder.iterdir()):
+            # Not empty, a mount point or a link of the administrator: then it stays.
+            with contextlib.suppress(OSError):
                 folder.rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,12 +81,7 @@ def read_inventory(paths: Paths) -> Inventory:
 
     Raises NothingInstalledError, and TradingError naming the file and the key that is wrong.
     """
-    files = sorted(paths.components.glob("*.json")) if paths.components.is_dir() else []
-    if not files:
-        raise NothingInstalledError(
-            f"no component is installed (no file in {paths.shown(paths.components)})",
-            "apt-get install traderunner-stack",
-        )
+    files = _description_files(paths)
     try:
         components = [parse_component(_text(file), str(file)) for file in files]
         stack = parse_stack(_text(paths.stack), str(paths.stack)) if paths.stack.is_file() else None
@@ -95,6 +91,30 @@ def read_inventory(paths: Paths) -> Inventory:
         ) from error
     components.sort(key=lambda each: (min((u.order for u in each.units), default=0), each.name))
     return Inventory(tuple(components), stack)
+
+
+def read_inventory_of(paths: Paths, name: str) -> Inventory:
+    """Return an inventory of the component alone that has the unit ``name``.
+
+    What is wrong with the descriptions of others does not keep a service from starting. Raises as
+    ``read_inventory`` does, if none of those that can be read has the unit.
+    """
+    for file in _description_files(paths):
+        with contextlib.suppress(DescriptionError):
+            component = parse_component(_text(file), str(file))
+            if service(name) in [service(unit.name) for unit in component.units]:
+                return Inventory((component,), None)
+    return read_inventory(paths)
+
+
+def _description_files(paths: Paths) -> list[Path]:
+    files = sorted(paths.components.glob("*.json")) if paths.components.is_dir() else []
+    if not files:
+        raise NothingInstalledError(
+            f"no component is installed (no file in {paths.shown(paths.components)})",
+            "apt-get install traderunner-stack",
+        )
+    return files
 
 
 def _text(file: Path) -> str:

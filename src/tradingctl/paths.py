@@ -28,7 +28,7 @@ class Paths:
 
     @property
     def base(self) -> Path:
-        """The base directory of the runbook, where the links to the running code lie."""
+        """The base directory, where the links to the running code lie."""
         return self.root / "opt/trading"
 
     def link(self, name: str) -> Path:

@@ -122,7 +122,7 @@ class _Folder:
         except OSError as error:
             raise TradingError(
                 f"{self.path / name} is not a directory: {error.strerror}",
-                f"ls -l {self.path}",
+                f"ls -l {self.path}  # to have it on another disk, use a bind mount, not a link",
             ) from error
         if made:
             os.fchown(below, self.account.uid, self.account.gid)

@@ -30,14 +30,13 @@ extra_requirements = [
 """
 
 
+@pytest.mark.parametrize("left", ["", 'extra_requirements = ["gunicorn>=22"]\n'])
 def test_a_forgotten_requirement_is_found_before_the_package_leaves(
-    template: Project, tmp_path: Path
+    template: Project, tmp_path: Path, left: str
 ) -> None:
     need_index()
     project = template.fork(tmp_path / "project")
-    project.edit(
-        "components/traderunner.toml", FORGOTTEN, 'extra_requirements = ["gunicorn>=22"]\n'
-    )
+    project.edit("components/traderunner.toml", FORGOTTEN, left)
     project.need("lock", "--component", "traderunner")
     build = project.debstack("build", "traderunner")
     assert build.returncode == 9
@@ -46,6 +45,7 @@ def test_a_forgotten_requirement_is_found_before_the_package_leaves(
     (advice,) = (line for line in build.stderr.splitlines() if line.startswith("next: "))
     assert "packaging/components/traderunner.toml" in advice
     assert "extra_requirements" in advice
+    assert ("no distribution brings" in build.stderr) == (not left)
     assert "debstack lock --component traderunner" in advice
     assert build.stdout == ""
     assert not project.dist.exists()

@@ -93,7 +93,8 @@ def check_immutable(package: Package, published: Package, deb: Path) -> None:
     if package.sha256 != published.sha256:
         raise ArchiveError(
             f"{package.filename} is published with other content",
-            hint="give the changed package a new version: debstack lock",
+            hint="signed with another key: use the earlier one; built with other tools: give it a"
+            f" new version with: debstack lock --rebuild {package.name}",
             details=[f"published: sha256 {published.sha256}", f"{deb}: sha256 {package.sha256}"],
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -44,10 +44,12 @@ def publish(
     grace: timedelta,
     runner: Runner,
     log: Log,
+    approve: Callable[[Plan], None] = lambda _: None,
 ) -> Publication:
     """Add ``debs`` to what ``suite`` offers, signed by all ``keys``, and return what came of it.
 
     ``now`` is the time of publication (aware), ``grace`` how long a superseded generation stays.
+    ``approve`` is shown what is going to happen, and raises if it must not.
     Nothing is written if the suite has the packages already and is valid for more than half of its
     time. Raises ArchiveError, SigningError; the suite is then as it was.
     """
@@ -59,6 +61,7 @@ def publish(
         planned = plan(root, suite, debs, keys, now, runner)
         if not planned.reason and planned.live:
             return Publication(suite.name, planned.live, (), unchanged=True)
+        approve(planned)
         return _apply(tree, planned, keys, now=now, grace=grace, runner=runner, log=log)
 
 

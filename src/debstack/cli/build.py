@@ -42,16 +42,17 @@ def command(
     target = project.target(target_name)
     workshop = project.workshop(jobs=jobs, offline=offline)
     release = build.open_release(project.root, project.definition, project.lock, target)
-    actions = build.plan(release, project.folders, project.keys, packages)
-    if dry_run:
-        for action in actions:
-            word = "build" if action.build else "keep"
-            click.echo(f"{word:<6} {action.package} {action.version}: {action.reason}")
-        return
-    needed = [action.package for action in actions if action.build]
-    sources = build.fetch(release, needed, workshop)
-    built = build.build(release, project.folders, project.keys, actions, sources, workshop)
-    folder = collect_release(release, project.folders, project.keys, built, project.runner)
+    with build.locked(project.folders, project.log):
+        actions = build.plan(release, project.folders, project.keys, packages)
+        if dry_run:
+            for action in actions:
+                word = "build" if action.build else "keep"
+                click.echo(f"{word:<6} {action.package} {action.version}: {action.reason}")
+            return
+        needed = [action.package for action in actions if action.build]
+        sources = build.fetch(release, needed, workshop)
+        built = build.build(release, project.folders, project.keys, actions, sources, workshop)
+        folder = collect_release(release, project.folders, project.keys, built, project.runner)
     if as_json:
         click.echo(json.dumps([asdict(each) for each in built], indent=2))
     else:
@@ -62,7 +63,7 @@ def command(
 def _table(built: Sequence[Built]) -> str:
     rows = [
         (each.package, each.version, size(each.size), size(each.installed_size),
-         each.sha256[:16], f"{each.seconds:.1f}", "built" if each.built else "cached")
+         each.sha256, f"{each.seconds:.1f}", "built" if each.built else "cached")
         for each in built
     ]  # fmt: skip
     head = ("package", "version", "size", "installed", "sha256", "seconds", "")

@@ -25,10 +25,17 @@ from debstack.steps.resolve import resolve
 @click.option("--component", "components", multiple=True,
               help="Move only this component (may be repeated).")  # fmt: skip
 @click.option("--upgrade", is_flag=True, help="Move the Python dependencies to newer versions.")
+@click.option("--rebuild", multiple=True, metavar="PACKAGE",
+              help="Give this package a new version though nothing in it changed.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would change; write nothing.")
 @pass_project
 def command(
-    project: Project, check_only: bool, components: tuple[str, ...], upgrade: bool, dry_run: bool
+    project: Project,
+    check_only: bool,
+    components: tuple[str, ...],
+    upgrade: bool,
+    rebuild: tuple[str, ...],
+    dry_run: bool,
 ) -> None:
     """Pin the next release in packaging/repos.lock.
 
@@ -58,6 +65,7 @@ def command(
         now=datetime.now(UTC),
         components=components or None,
         upgrade=upgrade,
+        rebuild=rebuild,
         packages=(IBGATEWAY,),
     )
     for change in planned.changes:

@@ -37,7 +37,7 @@ def command(
         project.definition,
         target,
         channels[channel_name],
-        release_files(folder, target),
+        release_files(folder, project.definition, target),
         project.keys,
         now=datetime.now(UTC),
         runner=project.runner,

@@ -7,16 +7,18 @@ Nothing appears in dist/ before every package was built, has proved that it star
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from debstack.digest import sha256_of
 from debstack.errors import BuildError, LockError
 from debstack.keys import Keys
+from debstack.log import Log
 from debstack.model.definition import Definition, Target
 from debstack.model.lock import Lock
 from debstack.pipeline import keyring
@@ -54,6 +56,19 @@ class Folders:
     def release(self, release: str) -> Path:
         """Return where a release's signed packages are."""
         return self.dist / release
+
+
+@contextmanager
+def locked(folders: Folders, log: Log) -> Iterator[None]:
+    """Keep a second build of the same project waiting: they share folders."""
+    folders.build.mkdir(parents=True, exist_ok=True)
+    with (folders.build / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.say("build", "another build of this project is at work, waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def open_release(project: Path, definition: Definition, lock: Lock, target: Target) -> Release:
@@ -113,23 +128,20 @@ def build(
     """
     if not any(action.build for action in actions):
         return [_kept(release, folders, action) for action in actions]
-    require("dpkg-buildpackage", "dh", "dh_python3", "lintian", "bwrap")
-    # Modes of files are part of the bits; every tool that is started inherits this.
-    os.umask(0o022)
+    require("dpkg-buildpackage", "dh", "dh_python3", "lintian")
     isolate = can_isolate(workshop.runner)
+    workshop = replace(workshop, isolate=isolate)
     if not isolate and sources:
         workshop.log.warn(
-            "namespaces are not allowed here: services are proved to start from a copy of the"
-            " tree, on free ports, and not at their real paths"
+            "bubblewrap is missing or may not make namespaces here: services are proved to start"
+            " from a copy of the tree, on free ports, and not at their real paths"
         )
 
     def one(action: Action) -> Built:
         if not action.build:
             return _kept(release, folders, action)
         source = sources.get(action.package)
-        order = Order(
-            action.package, action.version, action.inputs, source.tar if source else None, isolate
-        )
+        order = Order(action.package, action.version, action.inputs, source.tar if source else None)
         keep = folders.package(release.target.name, action.package, action.version)
         return make(release, keys, order, keep, workshop)
 
@@ -137,7 +149,11 @@ def build(
     ordered = sorted(actions, key=lambda action: _weight(release, action.package), reverse=True)
     with ThreadPoolExecutor(workshop.jobs) as pool:
         results = {action.package: pool.submit(one, action) for action in ordered}
-        done, _ = wait(results.values(), return_when=FIRST_EXCEPTION)
+        try:
+            done, _ = wait(results.values(), return_when=FIRST_EXCEPTION)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
         # What has not begun when one fails does not begin any more.
         pool.shutdown(cancel_futures=any(each.exception() for each in done))
         for each in done:

@@ -23,7 +23,7 @@ from debstack.model.places import (
 )
 from debstack.model.requirements import RequirementsLock, parse_requirements
 from debstack.model.sandbox import directives
-from debstack.pipeline.packages import Names, release_packages, tradingctl_files
+from debstack.pipeline.packages import Names, tradingctl_files
 from debstack.process import Runner
 from debstack.steps import stage, venv
 from debstack.steps.package import Changelog, shared_library_depends, write_debian
@@ -82,13 +82,17 @@ class Release:
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a build works with: where wheels and sources are, how many processes, what it prints."""
+    """What a build works with: where wheels and sources are, how many processes, what it prints.
+
+    ``isolate`` tells whether bubblewrap can give a program a network of its own here.
+    """
 
     cache: Path
     jobs: int
     offline: bool
     runner: Runner
     log: Log
+    isolate: bool = False
 
 
 def component_contents(
@@ -156,9 +160,11 @@ def _own_wheel(
     python = release.target.python
     builder = venv.venv(folder / "builder", python, requirements, tools, workshop.runner)
     source = folder / "source"
-    stage.unpack(tar, source)
+    stage.unpack(tar, source, component.source.exclude)
     epoch = release.lock.packages[component.name].timestamp
-    return venv.build_wheel(source, builder, folder / "wheel", epoch, workshop.runner)
+    return venv.build_wheel(
+        source, builder, folder / "wheel", epoch, workshop.runner, isolate=workshop.isolate
+    )
 
 
 def _write_component_debian(
@@ -292,7 +298,6 @@ def keyring_contents(
         "origin": stack.archive.origin,
         "suite": f"{release.target.name}-{stack.channels[0].name}",
         "architecture": release.target.architecture,
-        "own_packages": release_packages(release.definition),
         "development": development,
         "key_id": policy_key[-16:],
     }

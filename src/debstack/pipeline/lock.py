@@ -46,13 +46,15 @@ def plan(
     now: datetime,
     components: Collection[str] | None = None,
     upgrade: bool = False,
+    rebuild: Collection[str] = (),
     packages: Sequence[str] = (),
 ) -> LockPlan:
     """Return the lock that follows ``previous``, with every change and its reason.
 
     Only ``components`` move to what their ref means now, by default all; a new one always does.
-    ``upgrade`` lets their dependencies move too. ``packages`` are further ones without a
-    repository. Raises LockError, SourceError or DependencyError.
+    ``upgrade`` lets their dependencies move too. ``rebuild`` names packages that get a new version
+    though nothing in them changed, as after an upgrade of the tools that build them. ``packages``
+    are further ones without a repository. Raises LockError, SourceError or DependencyError.
     """
     everything = [component.name for component in definition.components]
     for name in components or ():
@@ -60,12 +62,17 @@ def plan(
             raise LockError(
                 f"no component is called {name}", hint=names.did_you_mean(name, everything)
             )
+    for name in rebuild:
+        if name not in all_packages(definition, packages):
+            near = names.did_you_mean(name, all_packages(definition, packages))
+            raise LockError(f"no package is called {name}", hint=near)
     asked = everything if components is None else components
     request = Request(definition, project, previous, tools, asked, upgrade)
     pinned = {each.name: pin(each, request) for each in definition.components}
     changes = [change for each in pinned.values() for change in each.changes]
     changes += _removed_components(request, pinned)
-    lock, package_changes = _release(request, pinned, _digests(request, pinned, packages), now)
+    digests = _digests(request, pinned, packages)
+    lock, package_changes = _release(request, pinned, digests, now, rebuild)
     files = {path: text for each in pinned.values() for path, text in each.files.items()}
     return LockPlan(
         (*changes, *package_changes),
@@ -125,14 +132,18 @@ def _digests(request: Request, pinned: Mapping[str, Pinned], packages: Sequence[
 
 
 def _release(
-    request: Request, pinned: Mapping[str, Pinned], digests: Digests, now: datetime
+    request: Request,
+    pinned: Mapping[str, Pinned],
+    digests: Digests,
+    now: datetime,
+    rebuild: Collection[str],
 ) -> tuple[Lock, list[Change]]:
     """Return the previous lock if nothing differs from it, else the next release and its why."""
     previous = request.previous
     components = {name: each.component for name, each in pinned.items()}
     before = previous.packages if previous else {}
     same_inputs = {name: dict(package.inputs) for name, package in before.items()} == digests
-    if previous and same_inputs and dict(previous.components) == components:
+    if previous and same_inputs and dict(previous.components) == components and not rebuild:
         return previous, []
     release = next_release(previous.release if previous else None, now)
     timestamp = max(int(now.timestamp()), previous.timestamp if previous else 0)
@@ -140,6 +151,8 @@ def _release(
     changes, packages = [], {}
     for name, inputs in digests.items():
         reason = _why_package_changes(name, inputs, request, pinned)
+        if name in rebuild:
+            reason = reason or "it was asked for"
         if reason or name == stack:
             packages[name] = LockedPackage(release, timestamp, inputs)
             why = reason or "it names the release"

@@ -56,7 +56,6 @@ class Order:
     version: str
     inputs: str
     tar: Path | None
-    isolate: bool
 
 
 def recorded(folder: Path) -> Built | None:
@@ -74,7 +73,8 @@ def make(release: Release, keys: Keys, order: Order, keep: Path, workshop: Works
     """
     start = time.monotonic()
     work, log = keep / "work", keep / "build.log"
-    discard(work)
+    for abandoned in keep.parent.glob(f"{order.package}_*/work"):
+        discard(abandoned)
     folder = work / "source"
     folder.mkdir(parents=True)
     log.unlink(missing_ok=True)
@@ -130,7 +130,7 @@ def _build_and_prove(
     def proof() -> None:
         with workshop.log.step(name, "proof that it starts"):
             prove(component, described, folder / "payload", python,
-                  isolate=order.isolate, runner=workshop.runner)  # fmt: skip
+                  isolate=workshop.isolate, runner=workshop.runner)  # fmt: skip
 
     with ThreadPoolExecutor(1) as pool:
         proved = pool.submit(proof)

@@ -15,7 +15,7 @@ from typing import Literal
 
 import tradingctl
 from debstack.digest import sha256_of
-from debstack.model.definition import Component, Definition, Target
+from debstack.model.definition import Definition, Target
 from debstack.model.lock import LockedComponent
 from debstack.model.places import packaging_folder
 from debstack.model.rules_stack import own_packages
@@ -32,9 +32,11 @@ _SHAPING = (
     "model/placeholders.py",
     "model/sandbox.py",
     "pipeline/contents.py",
+    "pipeline/keyring.py",
     "render.py",
     "steps/fetch.py",
     "steps/package.py",
+    "steps/sign.py",
     "steps/stage.py",
     "steps/venv.py",
 )
@@ -92,10 +94,16 @@ def input_digest(
         "target": asdict(target),
         "files": dict(_files(kind)),
     }
+    package_key = packaging_folder(project) / "keys" / "package.asc"
+    if package_key.is_file():
+        # It signs every package, and a signature is part of a package's bits.
+        document["package_key"] = sha256_of(package_key)
     if component is not None:
         defined = definition.component(package)
         document["definition"] = asdict(defined)
-        document["config"] = dict(_config(project, defined))
+        document["config"] = {
+            each.name: sha256_of(packaging_folder(project) / each.source) for each in defined.config
+        }
         document["commit"] = component.commit
         document["tree"] = component.tree
         document["requirements"] = component.requirements.get(target.name)
@@ -103,8 +111,7 @@ def input_digest(
     if kind == "keyring":
         document["archive"] = asdict(stack.archive)
         document["suite"] = f"{target.name}-{stack.channels[0].name}"
-        document["packages"] = release_packages(definition)
-        document["keys"] = {path.name: path.read_text() for path in public_keys(project)}
+        document["keys"] = {path.name: sha256_of(path) for path in public_keys(project)}
     if kind == "stack":
         document["components"] = stack.components
     text = json.dumps(document, sort_keys=True, ensure_ascii=True)
@@ -119,11 +126,6 @@ def public_keys(project: Path) -> list[Path]:
 def tradingctl_files() -> list[Path]:
     """Return the modules of tradingctl, which traderunner-common ships."""
     return sorted(Path(tradingctl.__path__[0]).glob("*.py"))
-
-
-def _config(project: Path, component: Component) -> Iterator[tuple[str, str]]:
-    for each in component.config:
-        yield each.name, (packaging_folder(project) / each.source).read_text("utf-8")
 
 
 def _files(kind: Kind) -> Iterator[tuple[str, str]]:

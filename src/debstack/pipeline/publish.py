@@ -9,12 +9,13 @@ from pathlib import Path
 
 from debstack import gpg
 from debstack.archive import publish as archive
-from debstack.archive.plan import Plan, plan
+from debstack.archive.plan import Plan
 from debstack.archive.suite import Publication, Suite
 from debstack.errors import ArchiveError, SigningError
 from debstack.keys import Keys
 from debstack.log import Log
 from debstack.model.definition import Channel, Definition, Target
+from debstack.pipeline.packages import release_packages
 from debstack.process import Runner
 from debstack.steps import sign
 
@@ -35,17 +36,28 @@ def suite_of(definition: Definition, target: Target, channel: Channel) -> Suite:
     )
 
 
-def release_files(folder: Path, target: Target) -> list[Path]:
-    """Return the packages of a built release for ``target``. Raises ArchiveError if there are none.
+def release_files(folder: Path, definition: Definition, target: Target) -> list[Path]:
+    """Return the packages of a built release for ``target``.
 
-    The manifest says which they are, so that nothing that merely lies there is published.
+    The manifest says which they are, so that nothing that merely lies there is published. Raises
+    ArchiveError if the release was not built for the target, or only a part of it: servers could
+    not install it.
     """
     manifest = folder / f"{target.name}.json"
     if not manifest.is_file():
         raise ArchiveError(
             f"{folder} holds no release built for {target.name}", hint="run: debstack build"
         )
-    return [folder / each["file"] for each in json.loads(manifest.read_text())["packages"]]
+    built = {
+        each["package"]: folder / each["file"]
+        for each in json.loads(manifest.read_text())["packages"]
+    }
+    missing = [name for name in release_packages(definition) if name not in built]
+    if missing:
+        raise ArchiveError(
+            f"{folder} lacks {', '.join(missing)} for {target.name}", hint="run: debstack build"
+        )
+    return list(built.values())
 
 
 def publish(
@@ -67,8 +79,6 @@ def publish(
     """
     suite = suite_of(definition, target, channel)
     _refuse_development(suite, keys)
-    planned = plan(root, suite, debs, [keys.repository], now, runner)
-    _verify(planned, keys, runner)
     with log.step("archive", f"publish to {suite.name}"):
         return archive.publish(
             root,
@@ -79,6 +89,7 @@ def publish(
             grace=timedelta(days=definition.stack.archive.grace_days),
             runner=runner,
             log=log,
+            approve=lambda planned: _verify(planned, keys, runner),
         )
 
 

@@ -9,7 +9,6 @@ the tree with other paths and free ports.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import socket
@@ -194,22 +193,18 @@ def _link_tracked(tracked: Path, folder: Path, final: Path) -> None:
 
 
 def _copy_tree(component: Component, payload: Path, place: Place) -> None:
-    """Hard-link the tree, its links to /var replaced by links to the trial's folders."""
+    """Copy the tree, its links to /var replaced by links to the trial's folders.
+
+    Not by hard links: what the services write must not reach the files that are packed meanwhile.
+    """
     source = payload / "usr/lib/trading" / component.name
-    shutil.copytree(source, place.tree, symlinks=True, copy_function=_link_or_copy)
+    shutil.copytree(source, place.tree, symlinks=True)
     for path, target in (
         *((each.path, place.state / each.path) for each in component.state),
         *((each, place.log) for each in component.logs),
     ):
         (place.tree / path).unlink()
         (place.tree / path).symlink_to(target)
-
-
-def _link_or_copy(source: str, destination: str) -> None:
-    try:
-        os.link(source, destination, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, destination, follow_symlinks=False)
 
 
 def _bubblewrap(component: Component, payload: Path, work: Path, python: str) -> list[str]:
@@ -257,7 +252,7 @@ def _start_error(component: Component, output: str) -> StartError:
     file = f"packaging/components/{component.name}.toml"
     hint = f"see the unit and its checks in {file}, and its conffiles in packaging/conf"
     if any("ModuleNotFoundError" in line or "ImportError" in line for line in lines) or any(
-        "No such file or directory" in line for line in lines
+        "no distribution brings" in line for line in lines
     ):
         hint = (
             f"name what is missing in {file}, [python] requirements or extra_requirements,"

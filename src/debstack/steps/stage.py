@@ -119,12 +119,13 @@ def _write_release(description: Description, tree: Path) -> None:
         "release": description.release,
         "commit": description.commit,
     }
-    if (tree / "RELEASE.json").exists():
+    place = tree / "RELEASE.json"
+    if place.is_symlink() or place.exists():
         raise BuildError(
             f"the repository of {description.name} tracks RELEASE.json, which the build writes",
             hint=f"exclude it in packaging/components/{description.name}.toml, [source] exclude",
         )
-    _write(tree / "RELEASE.json", json.dumps(release, indent=2, sort_keys=True) + "\n")
+    _write(place, json.dumps(release, indent=2, sort_keys=True) + "\n")
 
 
 def _link_state(component: Component, path: str, tracked: bool, tree: Path) -> None:

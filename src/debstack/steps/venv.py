@@ -78,13 +78,21 @@ def add_wheel(environment: Environment, wheel: Path, runner: Runner) -> None:
 
 
 def build_wheel(
-    source: Path, build_environment: Environment, destination: Path, epoch: int, runner: Runner
+    source: Path,
+    build_environment: Environment,
+    destination: Path,
+    epoch: int,
+    runner: Runner,
+    *,
+    isolate: bool = False,
 ) -> Path:
     """Build the wheel of the project in ``source`` with the tools of ``build_environment``.
 
-    ``epoch`` is SOURCE_DATE_EPOCH. Raises DependencyError if the project asks for build
-    requirements that are not in the lock.
+    ``epoch`` is SOURCE_DATE_EPOCH. With ``isolate`` the build backend, which is other people's
+    code, has no network. Raises DependencyError if the project asks for build requirements that
+    are not in the lock.
     """
+    prefix = ["bwrap", "--unshare-net", "--dev-bind", "/", "/"] if isolate else []
 
     def call_backend(
         cmd: Sequence[str],
@@ -92,7 +100,9 @@ def build_wheel(
         extra_environ: Mapping[str, str] | None = None,
     ) -> None:
         env = base_environment() | {"SOURCE_DATE_EPOCH": str(epoch), "PYTHONHASHSEED": "0"}
-        runner.run(cmd, cwd=Path(cwd) if cwd else None, env={**env, **(extra_environ or {})})
+        # Nothing of the user's is its business, least of all a gpg agent.
+        env |= {"HOME": str(source), "XDG_RUNTIME_DIR": str(source), **(extra_environ or {})}
+        runner.run([*prefix, *cmd], cwd=Path(cwd) if cwd else None, env=env)
 
     interpreter = build_environment.root / "bin" / "python"
     project = build.ProjectBuilder(source, python_executable=str(interpreter), runner=call_backend)

@@ -125,6 +125,16 @@ def test_being_asked_for_a_password_can_be_good(tmp_path: Path, port: int) -> No
     assert run(tmp_path, web) == (0, "")
 
 
+def test_a_program_that_nobody_brings_is_told_with_what_else_is_missing(tmp_path: Path) -> None:
+    argv = [str(tmp_path / "python-less/gunicorn"), "--bind", "127.0.0.1:1", "no_such.app:server"]
+    (tmp_path / "python-less").mkdir()
+    (tmp_path / "python-less/python").symlink_to(sys.executable)
+    code, said = run(tmp_path, unit(tmp_path, argv=argv))
+    assert code == 1
+    assert "ModuleNotFoundError: No module named 'no_such'" in said
+    assert f"web: no distribution brings {argv[0]}" in said
+
+
 def test_units_start_one_after_the_other(tmp_path: Path, port: int) -> None:
     broken = unit(tmp_path, "-c", "raise SystemExit(1)", stability=20)
     never = unit(tmp_path, "-c", "open('started', 'w')", name="never")

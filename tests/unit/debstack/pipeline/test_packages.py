@@ -158,12 +158,20 @@ def test_the_stack_counts_where_it_is_written(demo: Release) -> None:
     ) == {"demo-stack"}
 
 
-def test_committed_keys_count_for_the_keyring(demo: Release) -> None:
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [
+        ("repository", {"demo-archive-keyring"}),
+        # Its signature is in every package.
+        ("package", set(ALL)),
+    ],
+)
+def test_committed_keys_count(demo: Release, role: str, expected: set[str]) -> None:
     before = digests(demo)
     keys = demo.project / "packaging/keys"
     keys.mkdir()
-    (keys / "package.asc").write_text("armor")
-    assert changed(before, demo) == {"demo-archive-keyring"}
+    (keys / f"{role}.asc").write_text("armor")
+    assert changed(before, demo) == expected
 
 
 @pytest.mark.parametrize(
@@ -192,7 +200,7 @@ def test_a_new_template_counts(demo: Release, code: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["steps/venv.py", "steps/stage.py", "steps/package.py", "pipeline/contents.py",
+    "module", ["steps/venv.py", "steps/sign.py", "steps/stage.py", "steps/package.py", "pipeline/contents.py",
                "render.py", "describe.py", "model/sandbox.py", "model/placeholders.py"],
 )  # fmt: skip
 def test_code_that_shapes_packages_counts(demo: Release, code: Path, module: str) -> None:
@@ -204,7 +212,7 @@ def test_code_that_shapes_packages_counts(demo: Release, code: Path, module: str
 
 @pytest.mark.parametrize(
     "module", ["cli/build.py", "log.py", "errors.py", "process.py", "archive/publish.py",
-               "pipeline/build.py", "steps/prove.py", "steps/sign.py", "trial.py"],
+               "pipeline/build.py", "steps/prove.py", "trial.py"],
 )  # fmt: skip
 def test_other_code_does_not_count(demo: Release, code: Path, module: str) -> None:
     before = digests(demo)

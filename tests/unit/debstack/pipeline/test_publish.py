@@ -15,6 +15,7 @@ from debstack.keys import Keys
 from debstack.log import Log
 from debstack.model.definition import Definition
 from debstack.model.reading import load
+from debstack.pipeline.packages import release_packages
 from debstack.pipeline.publish import publish, release_files, suite_of
 from debstack.process import Runner
 
@@ -53,12 +54,23 @@ def test_production_refuses_development_keys(
 
 def test_only_what_the_manifest_names_is_published(definition: Definition, tmp_path: Path) -> None:
     target = definition.stack.targets[0]
-    (tmp_path / "bookworm.json").write_text(json.dumps({"packages": [{"file": "web.deb"}]}))
+    names = release_packages(definition)
+    entries = [{"package": name, "file": f"{name}.deb"} for name in names]
+    (tmp_path / "bookworm.json").write_text(json.dumps({"packages": entries}))
     (tmp_path / "stranger.deb").write_text("")
-    assert release_files(tmp_path, target) == [tmp_path / "web.deb"]
+    files = release_files(tmp_path, definition, target)
+    assert files == [tmp_path / f"{name}.deb" for name in names]
+
+
+def test_a_part_of_a_release_is_not_published(definition: Definition, tmp_path: Path) -> None:
+    entries = [{"package": "demo-stack", "file": "demo-stack.deb"}]
+    (tmp_path / "bookworm.json").write_text(json.dumps({"packages": entries}))
+    with pytest.raises(ArchiveError, match="lacks feed, web, ") as caught:
+        release_files(tmp_path, definition, definition.stack.targets[0])
+    assert caught.value.hint == "run: debstack build"
 
 
 def test_a_release_that_was_not_built_is_told(definition: Definition, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="holds no release built for bookworm") as caught:
-        release_files(tmp_path, definition.stack.targets[0])
+        release_files(tmp_path, definition, definition.stack.targets[0])
     assert caught.value.hint == "run: debstack build"
