@@ -75,3 +75,11 @@ def shellcheck(scripts: list[Path]) -> None:
     if shutil.which("shellcheck", path=SYSTEM_PATH) is None:
         pytest.skip("shellcheck is not installed")
     clean(["shellcheck", "--norc", *map(str, scripts)])
+
+
+def test_pytest_collects_every_test_module() -> None:
+    # Left alone it passes over every folder called build.
+    command = [*need_module("pytest"), "--collect-only", "-q", "-p", "no:cacheprovider"]
+    collected = Runner().capture(command, cwd=ROOT).text
+    modules = [path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py")]
+    assert [str(path) for path in modules if f"{path}::" not in collected] == []
