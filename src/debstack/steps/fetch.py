@@ -147,7 +147,15 @@ def _fetch(url: str, commit: str, tar: Path, runner: Runner) -> None:
         if runner.capture(shallow, env=_network_git(), check=False).returncode:
             # Servers that speak only protocol v0 refuse commits that no ref points at.
             everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-            runner.capture([*git, "fetch", "-q", url, *everything], env=_network_git())
+            fetched = runner.capture(
+                [*git, "fetch", "-q", url, *everything], env=_network_git(), check=False
+            )
+            if fetched.returncode:
+                raise SourceError(
+                    f"{url} cannot be fetched from",
+                    hint=f"see whether it can be reached and read: git ls-remote {url}",
+                    details=fetched.stderr.decode("utf-8", "replace").strip().splitlines(),
+                )
         _demand_commit(git, url, commit, runner)
         runner.capture([*git, "fsck", "--full", "--no-dangling"], env=_local_git())
         entries = _entries(git, commit, runner)

@@ -145,6 +145,16 @@ def test_a_commit_that_is_not_there_is_named(repository: Repository) -> None:
     assert not list(repository.root.parent.glob("cache/sources/*"))
 
 
+def test_a_repository_that_is_gone_is_told_with_what_to_type(repository: Repository) -> None:
+    commit = repository.commit({"a": "b\n"})
+    repository.root.rename(repository.root.with_name("elsewhere"))
+    with pytest.raises(SourceError, match="cannot be fetched from") as caught:
+        export(repository, commit)
+    address = repository.root.resolve().as_uri()
+    assert caught.value.hint.endswith(f"git ls-remote {address}")
+    assert any("does not appear to be a git repository" in line for line in caught.value.details)
+
+
 def test_a_tree_is_not_taken_for_a_commit(repository: Repository) -> None:
     repository.commit({"a": "1"})
     tree = repository.git("rev-parse", "HEAD^{tree}")
