@@ -63,6 +63,46 @@ class Paths:
         return self.state / "last-good.json"
 
     @property
+    def releases(self) -> Path:
+        """The packages of the releases that can be gone back to."""
+        return self.state / "releases"
+
+    @property
+    def transaction(self) -> Path:
+        """What is known of an installation that has not ended yet."""
+        return self.state / "transaction"
+
+    @property
+    def deploy_log(self) -> Path:
+        """The log of what happened to the releases, JSON lines."""
+        return self.logs / "deploy.log"
+
+    @property
+    def backups(self) -> Path:
+        """The directory of the backups."""
+        return self.root / "var/backups/trading"
+
+    @property
+    def backup_settings(self) -> Path:
+        """The administrator's settings of the backups; may hold the password of a repository."""
+        return self.settings / "backup.env"
+
+    @property
+    def deploy_settings(self) -> Path:
+        """The administrator's settings of when an upgrade may happen."""
+        return self.settings / "deploy.conf"
+
+    @property
+    def blocked(self) -> Path:
+        """The apt preferences that keep releases away which failed or were gone back from."""
+        return self.root / "etc/apt/preferences.d/traderunner-blocked.pref"
+
+    @property
+    def dpkg(self) -> Path:
+        """The database of dpkg, with its locks."""
+        return self.root / "var/lib/dpkg"
+
+    @property
     def settings(self) -> Path:
         """The directory of the administrator's settings."""
         return self.root / "etc/trading"

@@ -218,9 +218,9 @@ def common_contents(release: Release, folder: Path) -> None:
     """Write payload and debian/ of the package with the user, the directories and tradingctl."""
     name = Names.of(release.definition).common
     modules = folder / "payload/usr/share" / name / "tradingctl"
-    modules.mkdir(parents=True)
-    for module in tradingctl_files():
-        shutil.copyfile(module, modules / module.name)
+    for relative, module in tradingctl_files().items():
+        (modules / relative).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(module, modules / relative)
     changelog = release.changelog(name, release.version(name), "tradingctl and the shared places")
     write_debian("common", name, changelog, release.values(), folder)
     venv.normalise(folder / "payload", changelog.epoch)

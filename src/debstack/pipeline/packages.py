@@ -123,9 +123,10 @@ def public_keys(project: Path) -> list[Path]:
     return sorted((packaging_folder(project) / "keys").glob("*.asc"))
 
 
-def tradingctl_files() -> list[Path]:
-    """Return the modules of tradingctl, which traderunner-common ships."""
-    return sorted(Path(tradingctl.__path__[0]).glob("*.py"))
+def tradingctl_files() -> dict[str, Path]:
+    """Return the modules of tradingctl, which traderunner-common ships, by relative path."""
+    root = Path(tradingctl.__path__[0])
+    return {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*.py"))}
 
 
 def _files(kind: Kind) -> Iterator[tuple[str, str]]:
@@ -138,6 +139,6 @@ def _files(kind: Kind) -> Iterator[tuple[str, str]]:
     source = Path(__file__).parents[1]
     for name in _SHAPING:
         yield name, sha256_of(source / name)
-    for path in tradingctl_files():
-        if kind == "common" or path.name == "description.py":
-            yield f"tradingctl/{path.name}", sha256_of(path)
+    for name, path in tradingctl_files().items():
+        if kind == "common" or name == "description.py":
+            yield f"tradingctl/{name}", sha256_of(path)

@@ -62,7 +62,7 @@ def test_an_interruption_is_quiet(machine: Machine, monkeypatch: pytest.MonkeyPa
     def interrupt(paths: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tradingctl.cli.read_inventory", interrupt)
+    monkeypatch.setattr("tradingctl.commands.health.read_inventory", interrupt)
     assert main(["verify"], machine.server) == 130
     assert machine.err.getvalue() == ""
 

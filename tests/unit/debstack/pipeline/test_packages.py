@@ -43,8 +43,9 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(templates_folder(), copy / "debian-templates")
     modules = copy / "tradingctl"
     modules.mkdir()
-    for path in tradingctl_files():
-        shutil.copyfile(path, modules / path.name)
+    for relative, path in tradingctl_files().items():
+        (modules / relative).parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, modules / relative)
     monkeypatch.setattr(packages, "__file__", str(copy / "debstack/pipeline/packages.py"))
     monkeypatch.setattr(packages, "templates_folder", lambda: copy / "debian-templates")
     monkeypatch.setattr(tradingctl, "__path__", [str(modules)])

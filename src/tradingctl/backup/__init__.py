@@ -1,0 +1,1 @@
+"""Copies of databases, settings and artifacts, and the way back to them."""

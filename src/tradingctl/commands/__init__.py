@@ -1,0 +1,1 @@
+"""The commands of tradingctl by area; each module parses, calls and prints."""

@@ -1,0 +1,1 @@
+"""Putting releases in service: transactions, the release store, rollback, upgrade, history."""

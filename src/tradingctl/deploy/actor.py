@@ -1,0 +1,57 @@
+"""Who or what asked for a change: the account that logged in, and the program it started."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+
+from tradingctl.server import Server
+
+NO_LOGIN = (1 << 32) - 1  # what the kernel says of a process that nobody's login started
+PROGRAMS = ("apt", "apt-get", "aptitude", "dpkg", "tradingctl", "unattended-upgr")
+LENGTH = 120
+
+
+def actor(server: Server) -> str:
+    """Return who asks, for people: ``alice: apt-get install traderunner-stack``."""
+    program = ""
+    for folder in _ancestors(server.paths.proc):
+        name = _text(folder / "comm").strip()
+        if name in PROGRAMS or name.startswith("unattended-upgr"):
+            # The outermost: apt starts dpkg, dpkg starts a script, that starts us.
+            program = _text(folder / "cmdline").replace("\0", " ").strip() or name
+    account = _account(server)
+    return f"{account}: {program[:LENGTH]}" if program else account
+
+
+def _account(server: Server) -> str:
+    if user := server.environ.get("SUDO_USER"):
+        return user
+    text = _text(server.paths.proc / "self/loginuid").strip()
+    number = int(text) if text.isdecimal() else NO_LOGIN
+    if number == NO_LOGIN:
+        return "root" if server.euid == 0 else str(server.euid)
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _ancestors(proc: Path) -> Iterator[Path]:
+    """Give the folder of this process below /proc, of its parent, and so on."""
+    folder = proc / "self"
+    while True:
+        yield folder
+        # The name, in parentheses, may hold anything.
+        fields = _text(folder / "stat").rpartition(")")[2].split()
+        if len(fields) < 2 or fields[1] == "0":
+            return
+        folder = proc / fields[1]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
