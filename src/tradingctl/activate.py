@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tradingctl import credentials, state, systemd, tree
+from collections.abc import Collection
+
+from tradingctl import credentials, state, systemd
 from tradingctl.account import find_account
 from tradingctl.description import Component, Unit
-from tradingctl.errors import TradingError
 from tradingctl.generations import Generations
-from tradingctl.lastgood import read_last_good
 from tradingctl.server import Server
 
 
@@ -34,9 +34,9 @@ def activate(server: Server, component: Component) -> None:
             systemd.reload(server)
         if staged is None and previous == component.version:
             if running:
-                _start(server, component, active=set())
+                start_units(server, component)
             return
-        active = _stop(server, component) if running else set()
+        active = stop_units(server, component) if running else set()
         try:
             if staged:
                 generations.install(staged, component.version)
@@ -44,24 +44,13 @@ def activate(server: Server, component: Component) -> None:
         finally:
             # Also after a failure: the release that ran until now is still whole.
             if running:
-                _start(server, component, active)
+                start_units(server, component, active)
         code = server.paths.generation(component.name, component.version)
         state.prune_tracked(server.paths, component, code)
-        for surplus in generations.surplus(_kept(server, component, previous)):
-            tree.remove(surplus)
 
 
-def _kept(server: Server, component: Component, previous: str) -> set[str]:
-    try:
-        record = read_last_good(server.paths)
-    except TradingError as error:
-        server.warn(f"warning: {error.message}")
-        record = None
-    return {previous, record.packages.get(component.package, "") if record else ""}
-
-
-def _stop(server: Server, component: Component) -> set[str]:
-    """Stop the component's units, last first; return the disabled ones that ran nevertheless."""
+def stop_units(server: Server, component: Component) -> set[str]:
+    """Stop a component's units, last first; return the disabled ones that ran nevertheless."""
     states = systemd.show(server.runner, [unit.name for unit in component.units])
     ran = {name for name, each in states.items() if each.active in ("active", "activating")}
     for unit in reversed(_in_order(component)):
@@ -70,7 +59,8 @@ def _stop(server: Server, component: Component) -> set[str]:
     return {name for name in ran if states[name].put_aside}
 
 
-def _start(server: Server, component: Component, active: set[str]) -> None:
+def start_units(server: Server, component: Component, active: Collection[str] = ()) -> None:
+    """Start a component's units in order; ``active`` are disabled ones that are started as well."""
     systemd.start(server, _in_order(component), forced=active)
 
 
@@ -87,7 +77,7 @@ def deactivate(server: Server, name: str, component: Component | None) -> None:
     generations = Generations(server.paths, name)
     if component:
         if not systemd.absence(server):
-            _stop(server, component)
+            stop_units(server, component)
         state.prune_tracked(server.paths, component, None)
     else:
         server.warn(f"note: no description of {name} is installed; its units were not stopped")

@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tradingctl import tree
 from tradingctl.errors import HandMadeError, TradingError
+from tradingctl.files import sync_folder
 from tradingctl.paths import Paths
-
-KEPT_INACTIVE = 3
 
 
 @dataclass(frozen=True)
@@ -103,19 +102,18 @@ class Generations:
         tree.remove(temporary)
         temporary.symlink_to(Path("releases", self.name, version))
         temporary.replace(link)
-        # The time of a generation says when it was last made active; ``surplus`` goes by it.
-        os.utime(self.paths.generation(self.name, version))
+        sync_folder(link.parent)
 
-    def surplus(self, keep: set[str]) -> list[Path]:
-        """Return what may go: not active, not to be kept, not of the newest three inactive."""
-        active = self.active
-        inactive = [
-            each
-            for each in self.paths.generations(self.name).iterdir()
-            if each.name != active and not each.name.startswith(".")
-        ]
-        inactive.sort(key=lambda each: each.stat().st_mtime, reverse=True)
-        return [each for each in inactive[KEPT_INACTIVE:] if each.name not in keep]
+    def complete(self, version: str) -> bool:
+        """Return whether there is a generation that can run."""
+        return (self.paths.generation(self.name, version) / "RELEASE.json").is_file()
+
+    def surplus(self, keep: Collection[str]) -> list[Path]:
+        """Return the generations that may go: neither active nor to be kept."""
+        folder = self.paths.generations(self.name)
+        stay = {self.active, *keep}
+        found = [each for each in folder.iterdir() if not each.name.startswith(".")]
+        return sorted(each for each in found if each.name not in stay)
 
     def remove_all(self) -> None:
         """Remove the link, if it is ours, and every generation."""

@@ -81,10 +81,16 @@ def read_inventory(paths: Paths) -> Inventory:
 
     Raises NothingInstalledError, and TradingError naming the file and the key that is wrong.
     """
-    files = _description_files(paths)
+    _description_files(paths)
+    return read_inventory_at(paths.components, paths.stack)
+
+
+def read_inventory_at(components_folder: Path, stack_file: Path) -> Inventory:
+    """Return what the descriptions in a folder and the stack's file say; raises TradingError."""
+    files = sorted(components_folder.glob("*.json"))
     try:
         components = [parse_component(_text(file), str(file)) for file in files]
-        stack = parse_stack(_text(paths.stack), str(paths.stack)) if paths.stack.is_file() else None
+        stack = parse_stack(_text(stack_file), str(stack_file)) if stack_file.is_file() else None
     except DescriptionError as error:
         raise TradingError(
             f"bad description: {error}", "dpkg -V; then reinstall the package of that file"
@@ -124,8 +130,26 @@ def _text(file: Path) -> str:
         raise DescriptionError(f"{file}: {error}") from error
 
 
-def installed_versions(runner: Runner, packages: Sequence[str]) -> dict[str, str]:
-    """Return the version of each package whose files are installed, as dpkg has it.
+@dataclass(frozen=True)
+class PackageState:
+    """What dpkg says of a package: its three-letter state (dpkg-query(1)) and its version."""
+
+    status: str
+    version: str
+
+    @property
+    def unpacked(self) -> bool:
+        """Whether its files are installed, configured or not."""
+        return self.status[1:2] not in ("n", "c", "")
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is installed and configured, and no error is noted."""
+        return self.status[1:] == "i "
+
+
+def package_states(runner: Runner, packages: Sequence[str]) -> dict[str, PackageState]:
+    """Return the state of each package that dpkg knows.
 
     Raises ProgramFailedError when dpkg-query cannot say anything.
     """
@@ -134,9 +158,14 @@ def installed_versions(runner: Runner, packages: Sequence[str]) -> dict[str, str
     outcome = runner.run(["dpkg-query", "-W", "-f", wanted, *packages])
     if outcome.code > 1:
         raise ProgramFailedError(f"dpkg-query says: {outcome.said}", "dpkg --audit")
-    versions = {}
+    states = {}
     for line in outcome.output.splitlines():
         package, status, version = line.split("\t")
-        if status[1] not in "nc":  # neither not-installed nor only configuration files left
-            versions[package] = version
-    return versions
+        states[package] = PackageState(status, version)
+    return states
+
+
+def installed_versions(runner: Runner, packages: Sequence[str]) -> dict[str, str]:
+    """Return the version of each package whose files are installed; raises as above."""
+    states = package_states(runner, packages)
+    return {name: state.version for name, state in states.items() if state.unpacked}

@@ -98,6 +98,11 @@ class Paths:
         return self.root / "etc/apt/preferences.d/traderunner-blocked.pref"
 
     @property
+    def units(self) -> Path:
+        """Where packages put their units of systemd."""
+        return self.root / "lib/systemd/system"
+
+    @property
     def dpkg(self) -> Path:
         """The database of dpkg, with its locks."""
         return self.root / "var/lib/dpkg"

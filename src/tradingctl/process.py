@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-KEPT_PREFIXES = ("DPKG_", "DEBIAN_", "DEB_", "SYSTEMD_")
+KEPT_PREFIXES = ("DPKG_", "DEBIAN_", "DEB_", "SYSTEMD_", "TRADING_")
+NOTHING: Mapping[str, str] = {}
 TIMED_OUT = 124
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
@@ -42,16 +43,28 @@ class Outcome:
 class Runner(Protocol):
     """Starts a program and waits for it; tests give one that starts nothing."""
 
-    def run(self, command: Sequence[str], timeout: float = 60.0) -> Outcome:
-        """Return what ``command`` did within ``timeout`` seconds; never raises."""
+    def run(
+        self, command: Sequence[str], timeout: float = 60.0, extra: Mapping[str, str] = NOTHING
+    ) -> Outcome:
+        """Return what ``command`` did within ``timeout`` seconds; never raises.
+
+        ``extra`` are variables for its environment.
+        """
+
+    def follow(self, command: Sequence[str], extra: Mapping[str, str] = NOTHING) -> int:
+        """Run ``command`` to its end, its output going where ours goes; return its exit code."""
 
 
 class Programs:
     """The runner that really starts programs."""
 
-    def run(self, command: Sequence[str], timeout: float = 60.0) -> Outcome:
-        """Return what ``command`` did within ``timeout`` seconds; never raises."""
-        kept = {key: value for key, value in os.environ.items() if key.startswith(KEPT_PREFIXES)}
+    def run(
+        self, command: Sequence[str], timeout: float = 60.0, extra: Mapping[str, str] = NOTHING
+    ) -> Outcome:
+        """Return what ``command`` did within ``timeout`` seconds; never raises.
+
+        ``extra`` are variables for its environment.
+        """
         try:
             done = subprocess.run(
                 list(command),
@@ -59,7 +72,7 @@ class Programs:
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
-                env={**kept, "PATH": SEARCH_PATH, "LANG": "C.UTF-8"},
+                env=_environment(extra),
                 timeout=timeout,
                 check=False,
             )
@@ -70,3 +83,19 @@ class Programs:
         except OSError as error:
             return Outcome(tuple(command), NOT_EXECUTABLE, "", f"{command[0]}: {error.strerror}")
         return Outcome(tuple(command), done.returncode, done.stdout, done.stderr)
+
+    def follow(self, command: Sequence[str], extra: Mapping[str, str] = NOTHING) -> int:
+        """Run ``command`` to its end, its output going where ours goes; return its exit code."""
+        try:
+            return subprocess.run(
+                list(command), stdin=subprocess.DEVNULL, env=_environment(extra), check=False
+            ).returncode
+        except FileNotFoundError:
+            return NOT_FOUND
+        except OSError:
+            return NOT_EXECUTABLE
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key.startswith(KEPT_PREFIXES)}
+    return {**kept, "PATH": SEARCH_PATH, "LANG": "C.UTF-8", **extra}

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tradingctl import probe, systemd
+from tradingctl.deploy.lastgood import LastGood, read_last_good
 from tradingctl.description import Component, Unit
 from tradingctl.errors import TradingError
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory, installed_versions
-from tradingctl.lastgood import LastGood, read_last_good
 from tradingctl.parallel import for_each
 from tradingctl.report import table
 from tradingctl.server import Server

@@ -1,20 +1,85 @@
-"""The commands about releases: the gate, and the events of the past."""
+"""The commands about releases, and what apt, dpkg and systemd call on the way."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+from dataclasses import asdict
 
 from tradingctl.commands.adding import Commands
-from tradingctl.gate import gate
+from tradingctl.deploy.gate import gate
+from tradingctl.deploy.history import history_text, read_events
+from tradingctl.deploy.incoming import before_apt, before_unpack, parse_items
+from tradingctl.deploy.lock import frontend_lock
+from tradingctl.deploy.manual import rollback
+from tradingctl.deploy.settle import settle, switch_early
+from tradingctl.deploy.upgrade import upgrade
 from tradingctl.inventory import read_inventory
 from tradingctl.server import Server
+
+SHOWN_EVENTS = 20
 
 
 def add_commands(commands: Commands) -> None:
     """Add the commands of this module."""
+    upgraded = commands.add("upgrade", "install a newer release by apt and verify it", _upgrade)
+    upgraded.add_argument("release", nargs="?", default="", metavar="RELEASE")
+    upgraded.add_argument("--dry-run", action="store_true", help="show what would change")
+    returned = commands.add("rollback", "go back to a release that is kept here", _rollback)
+    returned.add_argument("release", nargs="?", default="", metavar="RELEASE")
+    returned.add_argument("--dry-run", action="store_true", help="show what would be done and why")
+    past = commands.add("history", "show what happened to the releases", _history)
+    past.add_argument("--json", action="store_true", help="print JSON, all events")
+    past.add_argument(
+        "-n", type=int, default=SHOWN_EVENTS, metavar="N", help="the last N (default: %(default)s)"
+    )
+    commands.add("recover", "bring an installation that was cut short to a good end", _recover)
     commands.add("gate", "start and verify the stack, for the postinst of traderunner-stack", _gate)
+    hooked = commands.add("hook", "for apt, dpkg and the boot, which call it by themselves", _hook)
+    hooked.add_argument("name", choices=("pre-install", "unpack", "post-invoke", "boot"))
+    hooked.add_argument("words", nargs="*", metavar="WORD", help="unpack: PACKAGE VERSION")
+
+
+def _upgrade(server: Server, arguments: argparse.Namespace) -> int:
+    server.require_root("upgrade")
+    return upgrade(server, arguments.release, arguments.dry_run)
+
+
+def _rollback(server: Server, arguments: argparse.Namespace) -> int:
+    server.require_root("rollback")
+    return rollback(server, arguments.release, arguments.dry_run)
+
+
+def _history(server: Server, arguments: argparse.Namespace) -> int:
+    events = list(read_events(server))
+    if arguments.json:
+        server.say(json.dumps([asdict(event) for event in events], indent=2))
+    else:
+        server.say(history_text(events[-arguments.n :]))
+    return 0
+
+
+def _recover(server: Server, arguments: argparse.Namespace) -> int:
+    server.require_root("recover")
+    with frontend_lock(server, wait=True):
+        return settle(server)
 
 
 def _gate(server: Server, arguments: argparse.Namespace) -> int:
     server.require_root("gate")
     return gate(server, read_inventory(server.paths))
+
+
+def _hook(server: Server, arguments: argparse.Namespace) -> int:
+    server.require_root("hook")
+    if arguments.name == "pre-install":
+        before_apt(server, parse_items(sys.stdin.read()))
+    elif arguments.name == "unpack":
+        package, version = arguments.words
+        before_unpack(server, package, version)
+    elif arguments.name == "boot":
+        switch_early(server)
+    else:
+        return settle(server)
+    return 0

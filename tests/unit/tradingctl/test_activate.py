@@ -10,7 +10,7 @@ import pytest
 from tests.unit.tradingctl.fakes import VERSION, Machine, stream, unit_state
 
 from tradingctl.cli import main
-from tradingctl.lastgood import LastGood, write_last_good
+from tradingctl.deploy.lastgood import LastGood, write_last_good
 
 NAME = "marketdata-stream"
 UNIT = "marketdata-stream.service"

@@ -6,7 +6,7 @@ from tests.unit.tradingctl.fakes import VERSION, Machine, stream, unit_state
 
 from tradingctl.cli import main
 from tradingctl.description import Stack
-from tradingctl.lastgood import LastGood, read_last_good, write_last_good
+from tradingctl.deploy.lastgood import LastGood, read_last_good, write_last_good
 
 NAME = "marketdata-stream"
 STACK = Stack("traderunner-stack", "2026.11.23.1", "2026.11.23.1", {NAME: VERSION})

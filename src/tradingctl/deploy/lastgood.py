@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 from tradingctl.errors import TradingError
 from tradingctl.files import write_whole
+from tradingctl.inventory import Inventory
 from tradingctl.paths import Paths
+from tradingctl.verdict import Verification
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,16 @@ def write_last_good(paths: Paths, record: LastGood) -> None:
     """Write the record, whole or not at all; raises OSError."""
     paths.last_good.parent.mkdir(parents=True, exist_ok=True)
     write_whole(paths.last_good, json.dumps(asdict(record), indent=2, sort_keys=True) + "\n", 0o644)
+
+
+def last_good_of(inventory: Inventory, found: Verification) -> LastGood:
+    """Return the record of an installed release that was found good just now."""
+    stack = inventory.stack
+    packages = {component.package: component.version for component in inventory.components}
+    return LastGood(
+        release=inventory.release,
+        version=stack.version if stack else inventory.release,
+        packages={**packages, **(stack.packages if stack else {})},
+        verified_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        units={unit.unit: unit.result.value for unit in found.units},
+    )

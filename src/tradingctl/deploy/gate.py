@@ -1,18 +1,21 @@
 """The gate of a release: start the stack, verify it, record it as good or say what is wrong.
 
 Run by the postinst of traderunner-stack, the one package that may fail for a service. Speaks on
-standard error alone, for debconf may own standard output.
+standard error alone, for debconf may own standard output. It takes nothing back itself: dpkg is at
+work. What it marks is read when dpkg has ended.
 """
 
 from __future__ import annotations
 
-import shlex
-from datetime import UTC, datetime
-
 from tradingctl import systemd
+from tradingctl.deploy import store, transaction
+from tradingctl.deploy.accept import accept
+from tradingctl.deploy.history import record
+from tradingctl.deploy.lastgood import read_last_good
+from tradingctl.deploy.rollback import is_rollback
+from tradingctl.deploy.transaction import State
 from tradingctl.errors import TradingError
 from tradingctl.inventory import Inventory, service
-from tradingctl.lastgood import LastGood, read_last_good, write_last_good
 from tradingctl.report import finding_lines, verification_text
 from tradingctl.server import Server
 from tradingctl.verdict import Result, UnitVerdict, Verification
@@ -26,26 +29,29 @@ def gate(server: Server, inventory: Inventory) -> int:
 
     Raises TradingError when the descriptions, systemd or dpkg are of no use.
     """
+    if is_rollback(server):
+        server.warn("the rollback verifies when every package is installed again")
+        return 0
     if reason := _override(server):
-        command = ["logger", "-t", "tradingctl", "-p", "user.warning"]
-        server.runner.run([*command, f"release {inventory.release} not verified: {reason}"])
         server.warn(f"WARNING: release {inventory.release} is not verified")
-        return _skipped(server, reason)
+        return _skipped(server, inventory, reason)
     units = [unit for _, unit in inventory.units()]
     if reason := skip_reason(server, units):
-        return _skipped(server, reason)
+        return _skipped(server, inventory, reason)
     systemd.start(server, units)
     found = verify(server, inventory)
     if found.reason:
-        return _skipped(server, found.reason)
+        return _skipped(server, inventory, found.reason)
     # Plain, for apt gives dpkg a terminal of its own and the text ends up in logs.
     server.warn(verification_text(found))
     if found.result is Result.SKIPPED:
-        return _skipped(server, "the administrator put every service aside")
+        return _skipped(server, inventory, "the administrator put every service aside")
     if found.result is Result.FAILED:
-        _explain(server, inventory, found)
+        _failed(server, inventory, found)
         return 1
-    write_last_good(server.paths, _record(inventory, found))
+    accept(server, inventory, found)
+    transaction.mark(server, State.VERIFIED)
+    record(server, "verified", inventory.release, found.result.value, versions=_versions(inventory))
     return 0
 
 
@@ -57,33 +63,44 @@ def _override(server: Server) -> str:
     return ""
 
 
-def _skipped(server: Server, reason: str) -> int:
+def _skipped(server: Server, inventory: Inventory, reason: str) -> int:
+    transaction.mark(server, State.SKIPPED, detail=reason)
+    record(server, "skipped", inventory.release, reason, versions=_versions(inventory))
     server.warn(f"SKIPPED: {reason}; run 'tradingctl verify' when the services run")
     return 0
 
 
-def _record(inventory: Inventory, found: Verification) -> LastGood:
-    stack = inventory.stack
-    packages = {component.package: component.version for component in inventory.components}
-    return LastGood(
-        release=inventory.release,
-        version=stack.version if stack else inventory.release,
-        packages={**packages, **(stack.packages if stack else {})},
-        verified_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        units={unit.unit: unit.result.value for unit in found.units},
-    )
+def _versions(inventory: Inventory) -> dict[str, str]:
+    versions = {component.package: component.version for component in inventory.components}
+    if inventory.stack:
+        versions |= {**inventory.stack.packages, inventory.stack.package: inventory.stack.version}
+    return versions
 
 
-def _explain(server: Server, inventory: Inventory, found: Verification) -> None:
+def _failed(server: Server, inventory: Inventory, found: Verification) -> None:
+    _explain(server, found)
     failed = [unit for unit in found.units if unit.result is Result.FAILED]
-    for unit in failed:
+    check = "; ".join(
+        f"{service(unit.unit)}: {unit.findings[0].check}: got {unit.findings[0].got}"
+        for unit in failed
+    )
+    pending = transaction.current(server.paths)
+    transaction.mark(server, State.FAILED, check)
+    record(server, "failed", inventory.release, check=check, versions=_versions(inventory))
+    if pending is None:
+        server.warn(f"\nnext: {_next(server, inventory, failed[0])}")
+        server.warn("to verify again: dpkg --configure -a")
+
+
+def _explain(server: Server, found: Verification) -> None:
+    for unit in found.units:
+        if unit.result is not Result.FAILED:
+            continue
         server.warn(f"\n{service(unit.unit)} FAILED")
         for finding in unit.findings:
             server.warn("\n".join(finding_lines(finding)))
         server.warn(f"         the last {JOURNAL_LINES} lines of its journal")
         server.warn("\n".join(f"           {line}" for line in _journal(server, unit)))
-    server.warn(f"\nnext: {_next(server, inventory, failed[0])}")
-    server.warn("to verify again: dpkg --configure -a")
 
 
 def _journal(server: Server, unit: UnitVerdict) -> list[str]:
@@ -101,17 +118,13 @@ def _journal(server: Server, unit: UnitVerdict) -> list[str]:
 
 
 def _next(server: Server, inventory: Inventory, unit: UnitVerdict) -> str:
-    """Return the one command to type: back to the release verified last, else look."""
+    """Return the one command to type where nothing is taken back by itself."""
     try:
-        record = read_last_good(server.paths)
+        good = read_last_good(server.paths)
     except TradingError as error:
         server.warn(f"warning: {error.message}")
-        record = None
-    if record is None or record.release == inventory.release:
-        return f"journalctl -u {service(unit.unit)} -n 100"
-    packages = dict(record.packages)
-    if inventory.stack:
-        packages.setdefault(inventory.stack.package, record.version)
-    # Each with its version: of the stack alone apt would not take the dependencies back.
-    pinned = [f"{package}={version}" for package, version in sorted(packages.items())]
-    return shlex.join(["apt-get", "install", "--allow-downgrades", *pinned])
+        good = None
+    kept = [each.release for each in store.kept_releases(server.paths)]
+    if good and good.release != inventory.release and good.release in kept:
+        return f"tradingctl rollback {good.release}"
+    return f"journalctl -u {service(unit.unit)} -n 100"

@@ -1,0 +1,168 @@
+"""Before an installation changes anything: may it happen, can it be undone, what comes in.
+
+Called with the whole transaction by apt (``DPkg::Pre-Install-Pkgs``, apt.conf(5)), and by the
+preinst of each package for what dpkg does without apt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tradingctl.deploy import store, transaction
+from tradingctl.deploy.debs import Deb, read_deb, stack_of
+from tradingctl.deploy.history import record
+from tradingctl.deploy.rollback import is_rollback
+from tradingctl.deploy.space import require_space
+from tradingctl.deploy.transaction import UNFINISHED, State, new_transaction
+from tradingctl.errors import NothingInstalledError, TradingError
+from tradingctl.inventory import package_states, read_inventory
+from tradingctl.server import Server
+
+REMOVE = "**REMOVE**"
+STACK = "traderunner-stack"
+
+
+class VetoError(TradingError):
+    """The installation may not begin."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line of apt's transaction: a package, and the file to unpack or a word for what else."""
+
+    package: str
+    version: str
+    action: str
+
+    @property
+    def file(self) -> Path | None:
+        """The package file to be unpacked, None when none is."""
+        return Path(self.action) if self.action.startswith("/") else None
+
+
+def parse_items(text: str) -> list[Item]:
+    """Return what apt says on standard input in version 3 of its protocol; raises VetoError."""
+    head, _, rest = text.partition("\n\n")
+    if not head.startswith("VERSION 3"):
+        raise VetoError(
+            f"apt speaks {head.splitlines()[0] if head else 'nothing'!r} and not version 3 of"
+            " its protocol; see DPkg::Tools::Options in /etc/apt/apt.conf.d/80traderunner",
+            "apt-get install --reinstall traderunner-common",
+        )
+    items = []
+    for line in rest.splitlines():
+        # Package, then version, architecture and kind of the old and of the new one around the
+        # direction; the file may hold blanks.
+        fields = line.split(" ", 8)
+        if len(fields) == 9:
+            items.append(Item(fields[0], fields[5], fields[8]))
+    return items
+
+
+def before_apt(server: Server, items: Sequence[Item]) -> None:
+    """Open a transaction if the items concern the stack, or veto it.
+
+    Raises VetoError, WindowError, NoSpaceError, BackupError, StoreError, OSError; nothing is
+    changed then.
+    """
+    stack, _ = _installed(server)
+    if any(item.package == stack and item.action == REMOVE for item in items):
+        return
+    files = {item.package: item.file for item in items if item.file}
+    _begin(server, "apt", files, {})
+
+
+def before_unpack(server: Server, package: str, version: str) -> None:
+    """Note that dpkg is about to unpack a package; opens a transaction unless apt has done it.
+
+    Raises as ``before_apt`` does.
+    """
+    if is_rollback(server):
+        return
+    pending = transaction.current(server.paths)
+    if pending and pending.state in UNFINISHED:
+        incoming = {**pending.incoming, package: version}
+        if pending.state is not State.ROLLING_BACK and incoming != pending.incoming:
+            again = replace(pending, state=State.OPEN, incoming=incoming)
+            transaction.save(server.paths, again)
+        return
+    files = {deb.package: deb.path for deb in _debs_of_dpkg(server)}
+    _begin(server, "dpkg", files, {package: version})
+
+
+def _begin(
+    server: Server, origin: str, files: Mapping[str, Path], incoming: Mapping[str, str]
+) -> None:
+    """Open a transaction for those of the files that are ours, and for what else is incoming."""
+    stack, ours = _installed(server)
+    coming = stack or STACK
+    described = None
+    if coming in files:
+        described = stack_of(server.runner, read_deb(server.runner, files[coming]))
+        ours |= {described.package, *described.packages}
+    debs = [read_deb(server.runner, path) for name, path in files.items() if name in ours]
+    incoming = {**incoming, **{deb.package: deb.version for deb in debs}}
+    if not incoming or not (stack or described):
+        return
+    release = described.release if described else ""
+    states = package_states(server.runner, sorted({*ours, *incoming}))
+    before = {
+        name: states[name].version if name in states and states[name].unpacked else ""
+        for name in sorted({*ours, *incoming})
+    }
+    try:
+        _require(server, release, debs, upgrade=any(before.values()))
+    except TradingError as error:
+        record(server, "vetoed", release, error.message, versions=incoming)
+        raise
+    store.keep_incoming(server.paths, {deb.name: deb.path for deb in debs})
+    transaction.begin(server, new_transaction(server, origin, release, before, incoming))
+    record(server, "install", release, f"with {origin}", versions=incoming)
+
+
+def _require(server: Server, release: str, debs: Sequence[Deb], upgrade: bool) -> None:
+    pending = transaction.current(server.paths)
+    if pending and pending.state in UNFINISHED:
+        raise VetoError(
+            f"an earlier installation, of release {pending.release or '?'}, was cut short and is"
+            " not recovered yet; nothing was changed",
+            "tradingctl recover",
+        )
+    require_space(server.paths, debs)
+
+
+def _installed(server: Server) -> tuple[str, set[str]]:
+    """Return the installed package of the stack, empty if none is, and the names of all of ours."""
+    try:
+        inventory = read_inventory(server.paths)
+    except NothingInstalledError:
+        return "", set()
+    names = {component.package for component in inventory.components}
+    if inventory.stack is None:
+        return "", names
+    return inventory.stack.package, {*names, *inventory.stack.packages, inventory.stack.package}
+
+
+def _debs_of_dpkg(server: Server) -> list[Deb]:
+    """Return the package files that the dpkg above this program was called with."""
+    proc = server.paths.proc
+    folder = proc / "self"
+    while True:
+        try:
+            parent = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1]
+            folder = proc / parent
+            name = (folder / "comm").read_text(encoding="utf-8").strip()
+            if name == "dpkg":
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                return list(_readable(server, (folder / "cwd").readlink(), words))
+        except (OSError, IndexError):
+            return []
+
+
+def _readable(server: Server, start: Path, words: Iterable[bytes]) -> Iterable[Deb]:
+    for word in words:
+        path = start / word.decode("utf-8", "surrogateescape")
+        if path.suffix == ".deb" and path.is_file():
+            yield read_deb(server.runner, path)

@@ -1,0 +1,83 @@
+"""A rollback that the administrator asks for, to any kept release, without the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tradingctl.deploy import store, transaction
+from tradingctl.deploy.lock import frontend_lock
+from tradingctl.deploy.plan import Step, plan_text
+from tradingctl.deploy.settle import BY_HAND, plan_of, take_back
+from tradingctl.deploy.store import Kept, StoreError
+from tradingctl.deploy.transaction import State, Transaction, new_transaction
+from tradingctl.errors import NothingInstalledError
+from tradingctl.inventory import package_states, read_inventory
+from tradingctl.report import table
+from tradingctl.server import Server
+
+
+def rollback(server: Server, release: str, dry_run: bool) -> int:
+    """Go back to ``release``, or to the one verified before for an empty name; 0 when it is good.
+
+    Raises BusyError, StoreError, RollbackError; nothing is changed then.
+    """
+    if dry_run:
+        server.say(plan_text(plan_of(server, _asked(server, release))))
+        server.say("\n" + _kept_text(store.kept_releases(server.paths)))
+        return 0
+    with frontend_lock(server):
+        asked = _asked(server, release)
+        plan = plan_of(server, asked)
+        if not (plan.of(Step.SWITCH) or plan.of(Step.INSTALL)):
+            server.warn(f"release {plan.target.release} is installed already; it is verified again")
+        transaction.begin(server, asked)
+        return take_back(server, asked)
+
+
+def _asked(server: Server, release: str) -> Transaction:
+    """Return the transaction of a rollback to ``release``."""
+    current, names = "", set[str]()
+    try:
+        inventory = read_inventory(server.paths)
+        names = {component.package for component in inventory.components}
+        if inventory.stack:
+            current = inventory.stack.release
+            names |= {*inventory.stack.packages, inventory.stack.package}
+    except NothingInstalledError:
+        pass
+    target = _target(server, release, current)
+    pending = transaction.current(server.paths)
+    states = package_states(server.runner, sorted({*names, *target.packages}))
+    before = {name: state.version for name, state in states.items() if state.unpacked}
+    if pending:
+        # What a release that failed brought along goes with it.
+        before |= {name: "" for name, version in pending.before.items() if not version}
+    asked = new_transaction(server, BY_HAND, current, before, {})
+    return replace(asked, state=State.ROLLING_BACK, target=target.release)
+
+
+def _target(server: Server, release: str, current: str) -> Kept:
+    if release:
+        return store.kept_release(server.paths, release)
+    for kept in store.kept_releases(server.paths):
+        if kept.release != current:
+            return kept
+    raise StoreError(
+        f"no release but {current or 'none'} is kept in {server.paths.releases};"
+        " nothing was changed",
+        "tradingctl history",
+    )
+
+
+def _kept_text(kept: Sequence[Kept]) -> str:
+    rows = [("KEPT", "VERIFIED", "PACKAGES")]
+    rows += [
+        (
+            each.release,
+            each.verified_at[:19].replace("T", " "),
+            f"{len(each.packages)}, {sum(p.size for p in each.packages.values()) / 1e6:.0f} MB",
+        )
+        for each in kept
+    ]
+    return table(rows)

@@ -1,0 +1,133 @@
+"""Go back to a kept release: switch the code at once, then let dpkg tell the truth, then verify.
+
+Never touches a database, a setting or a secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tradingctl import systemd
+from tradingctl.activate import start_units, stop_units
+from tradingctl.deploy.accept import accept
+from tradingctl.deploy.blocks import block
+from tradingctl.deploy.lock import HELD
+from tradingctl.deploy.plan import Plan, Step
+from tradingctl.deploy.store import debs_of, inventory_of
+from tradingctl.deploy.transaction import State, Transaction, save
+from tradingctl.errors import TradingError
+from tradingctl.generations import Generations
+from tradingctl.inventory import Inventory, read_inventory, service
+from tradingctl.report import verification_text
+from tradingctl.server import Server
+from tradingctl.verdict import Result, Verification
+from tradingctl.verify import verify
+
+ROLLBACK = "TRADING_ROLLBACK"
+DPKG_SECONDS = 3600.0
+SHOWN_LINES = 20
+FORCES = ("--force-confold", "--force-confdef", "--force-downgrade", "--force-remove-protected")
+
+
+class RollbackError(TradingError):
+    """The machine could not be brought back to a release."""
+
+    exit_code = 1
+
+
+def is_rollback(server: Server) -> bool:
+    """Return whether this program was started by a rollback."""
+    return server.environ.get(ROLLBACK) == "1"
+
+
+def roll_back(server: Server, transaction: Transaction, plan: Plan) -> Verification:
+    """Do what the plan says and return the result of the verification, which is recorded.
+
+    The caller holds dpkg's frontend lock and decides what becomes of the transaction. Raises
+    RollbackError when dpkg fails or the release does not verify, TradingError, OSError.
+    """
+    begun = replace(
+        transaction,
+        state=State.ROLLING_BACK,
+        target=plan.target.release,
+        attempts=transaction.attempts + 1,
+    )
+    save(server.paths, begun)
+    target = inventory_of(server.paths, plan.target)
+    switch(server, target, plan.of(Step.SWITCH), start=True)
+    before = _fingerprints(server, target)
+    again = plan.of(Step.INSTALL)
+    _dpkg(server, ["--install", *map(str, debs_of(server.paths, plan.target, again))])
+    _dpkg(server, ["--remove", *plan.of(Step.REMOVE)])
+    stale = again if _fingerprints(server, target) != before else []
+    found = _verified(server, stale)
+    block(server, plan.blocks)
+    return found
+
+
+def switch(server: Server, target: Inventory, names: list[str], start: bool) -> None:
+    """Point the links of the named components to their generations of ``target``.
+
+    With ``start`` their units are stopped meanwhile and started afterwards. Raises OSError.
+    """
+    components = [target.component(name) for name in names]
+    running = start and not systemd.absence(server)
+    active: set[str] = set()
+    if running:
+        for component in reversed(components):
+            active |= stop_units(server, component)
+    for component in components:
+        Generations(server.paths, component.name).flip(component.version)
+    if running:
+        for component in components:
+            start_units(server, component, active)
+
+
+def _dpkg(server: Server, arguments: list[str]) -> None:
+    """Run dpkg on what follows the action, if anything; raises RollbackError."""
+    if len(arguments) == 1:
+        return
+    command = ["dpkg", *FORCES, *arguments]
+    # The lock is ours, or of a program above us.
+    outcome = server.runner.run(command, timeout=DPKG_SECONDS, extra={HELD: "true", ROLLBACK: "1"})
+    if outcome.code != 0:
+        said = (outcome.output + outcome.errors).splitlines()[-SHOWN_LINES:]
+        server.warn("\n".join(f"  {line}" for line in said))
+        raise RollbackError(f"{' '.join(command[:1] + arguments[:1])} failed: {outcome.said}")
+
+
+def _verified(server: Server, stale: list[str]) -> Verification:
+    """Verify and record what is installed now; ``stale`` packages' units are started anew."""
+    inventory = read_inventory(server.paths)
+    if reason := systemd.absence(server):
+        return Verification(inventory.release, reason=reason)
+    systemd.reload(server)
+    active: set[str] = set()
+    for component in reversed(inventory.components):
+        if component.package in stale:
+            active |= stop_units(server, component)
+    systemd.start(server, [unit for _, unit in inventory.units()], forced=active)
+    found = verify(server, inventory)
+    server.warn(verification_text(found))
+    if found.result is Result.FAILED:
+        failed = next(unit for unit in found.units if unit.result is Result.FAILED)
+        raise RollbackError(
+            f"release {inventory.release} is installed and {service(failed.unit)} is not healthy:"
+            f" {failed.findings[0].check}: got {failed.findings[0].got}",
+            f"journalctl -u {service(failed.unit)} -n 100 --no-pager",
+        )
+    if found.result is not Result.SKIPPED:
+        accept(server, inventory, found)
+    return found
+
+
+def _fingerprints(server: Server, target: Inventory) -> Mapping[str, str]:
+    """Return a digest of each file that a unit reads at its start and a package may replace."""
+    units = [server.paths.units / service(unit.name) for _, unit in target.units()]
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (*units, *sorted(server.paths.settings.glob("*")))
+        if path.is_file()
+    }

@@ -1,0 +1,219 @@
+"""What is done with an installation that has ended, however it ended: closed, or taken back.
+
+Asked inside the apt command that installs (``DPkg::Post-Invoke``), by a unit of systemd for what
+apt does not run, and at boot for what a power cut left. Whoever comes first does it; the others
+find nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from tradingctl.deploy import store, transaction
+from tradingctl.deploy.blocks import Block
+from tradingctl.deploy.history import record
+from tradingctl.deploy.lastgood import read_last_good
+from tradingctl.deploy.lock import HELD
+from tradingctl.deploy.plan import Plan, Step, plan_rollback, plan_text
+from tradingctl.deploy.rollback import DPKG_SECONDS, RollbackError, roll_back, switch
+from tradingctl.deploy.transaction import UNFINISHED, State, Transaction
+from tradingctl.errors import TradingError
+from tradingctl.generations import Generations
+from tradingctl.inventory import PackageState, package_states
+from tradingctl.server import Server
+
+MAX_ATTEMPTS = 3
+BY_HAND = "tradingctl"
+"""The origin of a transaction that the administrator asked for: a rollback."""
+INTERRUPTED = "the installation did not come to its end"
+
+
+def settle(server: Server) -> int:
+    """Bring the installation that has ended to a good end; the caller holds dpkg's lock.
+
+    Return 0 when there is nothing to say against the release, 1 when it was taken back or should
+    have been. Raises TradingError, OSError.
+    """
+    pending = transaction.current(server.paths)
+    if pending is None:
+        return 0
+    if pending.state is State.STUCK:
+        server.warn(_stuck_text(server, pending))
+        return 0
+    states = package_states(server.runner, sorted({*pending.before, *pending.incoming}))
+    if pending.state in (State.VERIFIED, State.SKIPPED):
+        return _close(server, pending, states)
+    if pending.state is State.OPEN and _untouched(pending, states):
+        store.discard_incoming(server.paths)
+        transaction.end(server.paths)
+        record(server, "abandoned", pending.release, "nothing had been changed")
+        return 0
+    return take_back(server, pending)
+
+
+def switch_early(server: Server) -> None:
+    """Point the links back before any service starts, if an installation was cut short.
+
+    What was not verified does not run then, not even until ``settle`` has its turn. Raises
+    TradingError, OSError.
+    """
+    pending = transaction.current(server.paths)
+    if pending is None or pending.state not in UNFINISHED:
+        return
+    target = _target(server, pending)
+    inventory = store.inventory_of(server.paths, target)
+    names = [
+        component.name
+        for component in inventory.components
+        if Generations(server.paths, component.name).active != component.version
+        and Generations(server.paths, component.name).complete(component.version)
+    ]
+    switch(server, inventory, names, start=False)
+    if names:
+        server.warn(f"release {target.release} is to run again: {', '.join(names)}")
+
+
+def _close(server: Server, pending: Transaction, states: Mapping[str, PackageState]) -> int:
+    broken = [name for name in pending.incoming if name in states and not states[name].complete]
+    if broken:
+        # The power went between the gate's verdict and dpkg's own record of it.
+        command = ["dpkg", "--configure", "--pending"]
+        outcome = server.runner.run(command, timeout=DPKG_SECONDS, extra={HELD: "true"})
+        if outcome.code != 0:
+            return take_back(server, replace(pending, detail=f"{outcome}: {outcome.said}"))
+    store.discard_incoming(server.paths)
+    transaction.end(server.paths)
+    return 0
+
+
+def _untouched(pending: Transaction, states: Mapping[str, PackageState]) -> bool:
+    """Return whether every package is as it was before, and configured."""
+    for name, version in pending.before.items():
+        state = states.get(name)
+        if not version:
+            if state and state.unpacked:
+                return False
+        elif state is None or not state.complete or state.version != version:
+            return False
+    return True
+
+
+def take_back(server: Server, pending: Transaction) -> int:
+    """Go back, whatever it takes, or say why not; the caller holds dpkg's lock.
+
+    Return 1 when something failed: the release that is left, or the rollback. Raises OSError.
+    """
+    failure = pending.check or pending.detail or INTERRUPTED
+    try:
+        plan = plan_of(server, pending)
+        if pending.origin != BY_HAND:
+            server.warn(f"\n{_named(pending)} is taken back: {failure}")
+        server.warn(plan_text(plan))
+        roll_back(server, pending, plan)
+    except (TradingError, OSError) as error:
+        return _give_up(server, pending, failure, error)
+    why = f"from {_named(pending)}" + (f": {pending.detail}" if pending.detail else "")
+    versions = plan.target.versions
+    record(server, "rolled-back", plan.target.release, why, pending.check, versions)
+    store.discard_incoming(server.paths)
+    transaction.end(server.paths)
+    server.warn(_done_text(pending, plan))
+    return 0 if pending.origin == BY_HAND else 1
+
+
+def _named(pending: Transaction) -> str:
+    return f"release {pending.release}" if pending.release else "what was being installed"
+
+
+def plan_of(server: Server, pending: Transaction) -> Plan:
+    """Return the way back from a transaction; raises RollbackError when there is none."""
+    if pending.attempts >= MAX_ATTEMPTS:
+        raise RollbackError(f"{pending.attempts} rollbacks were begun and none came to its end")
+    target = _target(server, pending)
+    if damaged := store.damage(server.paths, target):
+        raise RollbackError(f"release {target.release} cannot be installed again: {damaged}")
+    blocked = _blocks(server, pending, target)
+    return plan_rollback(server, target, pending.before, blocked)
+
+
+def _blocks(server: Server, pending: Transaction, target: store.Kept) -> list[Block]:
+    """Return what apt shall not install by itself after the rollback.
+
+    After a failed check, the version that failed; a release that could not even be unpacked may
+    be tried again. After a rollback by hand, every version between the two.
+    """
+    day = datetime.now(UTC).date().isoformat()
+    if pending.origin == BY_HAND:
+        left = pending.before.get(target.stack, "")
+        reason = f"gone back to release {target.release} on {day} by {pending.by}"
+        versions = _between(server, target, left) if left else []
+        return [Block(target.stack, version, reason) for version in versions]
+    version = pending.incoming.get(target.stack, "")
+    if pending.check and version and version != target.version:
+        reason = f"release {pending.release} failed on {day}: {pending.check}"
+        return [Block(target.stack, version, reason)]
+    return []
+
+
+def _between(server: Server, target: store.Kept, left: str) -> list[str]:
+    """Return the known versions of the stack above the target's, up to the one that is left."""
+    known = {each.version for each in store.kept_releases(server.paths)} | {left}
+    outcome = server.runner.run(["apt-cache", "madison", target.stack])
+    known |= {line.split("|")[1].strip() for line in outcome.output.splitlines() if "|" in line}
+
+    def above(one: str, other: str) -> bool:
+        compared = server.runner.run(["dpkg", "--compare-versions", one, "gt", other])
+        return compared.code == 0
+
+    return sorted(each for each in known if above(each, target.version) and not above(each, left))
+
+
+def _target(server: Server, pending: Transaction) -> store.Kept:
+    """Return the release to go back to; raises RollbackError when there is none."""
+    if pending.target:
+        return store.kept_release(server.paths, pending.target)
+    good = read_last_good(server.paths)
+    if good is None or not any(pending.before.values()):
+        raise RollbackError("no release was verified on this server before")
+    return store.kept_release(server.paths, good.release)
+
+
+def _give_up(
+    server: Server, pending: Transaction, failure: str, error: TradingError | OSError
+) -> int:
+    now = transaction.current(server.paths) or pending
+    why = error.message if isinstance(error, TradingError) else str(error)
+    stuck = replace(now, state=State.STUCK, check=now.check or failure, detail=why)
+    transaction.save(server.paths, stuck)
+    record(server, "rollback-failed", pending.release, why, pending.check)
+    server.warn(_stuck_text(server, stuck))
+    return 1
+
+
+def _stuck_text(server: Server, stuck: Transaction) -> str:
+    kept = [each.release for each in store.kept_releases(server.paths)]
+    others = [release for release in kept if release not in (stuck.release, stuck.target)]
+    step = "tradingctl verify"
+    if stuck.target in kept and "is installed" not in stuck.detail:
+        step = f"tradingctl rollback {stuck.target}"
+    elif others:
+        step = f"tradingctl rollback {others[0]}"
+    return (
+        f"\nNO ROLLBACK: {stuck.detail}\n{_named(stuck)} failed: {stuck.check};"
+        f" nothing more is done without you\nnext: {step}"
+    )
+
+
+def _done_text(pending: Transaction, plan: Plan) -> str:
+    lines = [f"\nrelease {plan.target.release} is in service and verified"]
+    if pending.origin != BY_HAND:
+        lines = [f"{lines[0]}; {_named(pending)} is not installed"]
+    if plan.of(Step.BLOCK):
+        lines.append(
+            f"apt will not install {pending.release} by itself; a later release passes."
+            f" To try it again: tradingctl upgrade {pending.release}"
+        )
+    lines.append("next: tradingctl history")
+    return "\n".join(lines)

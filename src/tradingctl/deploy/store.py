@@ -1,0 +1,267 @@
+"""The packages of the releases that were verified, kept on the server: going back needs no network.
+
+A release is a directory of its own, complete by itself: its .debs, hard links where the file system
+allows, the descriptions of its components, and a manifest with checksums. ``dpkg -i`` of its .debs
+is all it takes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from tradingctl import tree
+from tradingctl.deploy.debs import read_deb
+from tradingctl.description import Stack
+from tradingctl.errors import TradingError
+from tradingctl.files import sync_folder, write_whole
+from tradingctl.inventory import Inventory, read_inventory_at
+from tradingctl.paths import Paths
+from tradingctl.server import Server
+
+KEPT_RELEASES = 3
+MANIFEST = "manifest.json"
+INCOMING = ".incoming"
+NEW = ".new"
+
+
+class StoreError(TradingError):
+    """A release cannot be kept, or what is kept of it is not whole."""
+
+
+@dataclass(frozen=True)
+class KeptPackage:
+    """One package of a kept release; ``size`` in bytes."""
+
+    version: str
+    file: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A release that was verified and is kept; ``version`` is the one of the stack's package."""
+
+    release: str
+    stack: str
+    version: str
+    packages: Mapping[str, KeptPackage]
+    verified_at: str
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version of every package of the release."""
+        return {name: package.version for name, package in self.packages.items()}
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A kept release that may go, and why."""
+
+    release: str
+    reason: str
+
+
+def folder_of(paths: Paths, release: str) -> Path:
+    """Return where a release is kept."""
+    return paths.releases / release
+
+
+def kept_releases(paths: Paths) -> list[Kept]:
+    """Return the kept releases, the one that was verified last first.
+
+    One whose manifest cannot be read is left out.
+    """
+    found = []
+    for manifest in paths.releases.glob(f"[!.]*/{MANIFEST}"):
+        try:
+            found.append(_read(manifest))
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+    return sorted(found, key=lambda each: each.verified_at, reverse=True)
+
+
+def kept_release(paths: Paths, release: str) -> Kept:
+    """Return a kept release; raises StoreError naming those there are."""
+    known = kept_releases(paths)
+    for kept in known:
+        if kept.release == release:
+            return kept
+    names = ", ".join(each.release for each in known) or "none"
+    raise StoreError(
+        f"release {release} is not kept in {paths.shown(paths.releases)}; kept: {names}",
+        "tradingctl history",
+    )
+
+
+def _read(manifest: Path) -> Kept:
+    data = json.loads(manifest.read_text(encoding="utf-8"))
+    packages = {name: KeptPackage(**each) for name, each in data["packages"].items()}
+    return Kept(**{**data, "packages": packages})
+
+
+def _text(kept: Kept) -> str:
+    return json.dumps(asdict(kept), indent=2, sort_keys=True) + "\n"
+
+
+def inventory_of(paths: Paths, kept: Kept) -> Inventory:
+    """Return the components of a kept release. Raises TradingError."""
+    folder = folder_of(paths, kept.release) / "descriptions"
+    return read_inventory_at(folder / "components", folder / "stack.json")
+
+
+def damage(paths: Paths, kept: Kept) -> str:
+    """Return what is wrong with the files of a kept release, empty when they are whole."""
+    for package in kept.packages.values():
+        path = folder_of(paths, kept.release) / package.file
+        try:
+            if path.stat().st_size != package.size or _sha256(path) != package.sha256:
+                return f"{path} is not the file that was verified"
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+    return ""
+
+
+def debs_of(paths: Paths, kept: Kept, packages: Sequence[str]) -> list[Path]:
+    """Return the files of some packages of a kept release."""
+    return [folder_of(paths, kept.release) / kept.packages[name].file for name in packages]
+
+
+def keep_incoming(paths: Paths, debs: Mapping[str, Path]) -> None:
+    """Keep package files, by the names they are to have, until the gate decides on their release.
+
+    Raises OSError; nothing of an earlier try is left then.
+    """
+    discard_incoming(paths)
+    incoming = paths.releases / INCOMING
+    incoming.mkdir(mode=0o700, parents=True)
+    try:
+        for name, path in debs.items():
+            _link_or_copy(path, incoming / name)
+    except OSError:
+        discard_incoming(paths)
+        raise
+
+
+def discard_incoming(paths: Paths) -> None:
+    """Forget what was kept of a release that is not to be had."""
+    tree.remove(paths.releases / INCOMING)
+
+
+def same_file_system(paths: Paths, path: Path) -> bool:
+    """Return whether a file need not be copied to be kept. Raises OSError."""
+    existing = next(each for each in (paths.releases, *paths.releases.parents) if each.exists())
+    return path.stat().st_dev == existing.stat().st_dev
+
+
+def seal(server: Server, stack: Stack, verified_at: str) -> Kept:
+    """Keep the installed release, which was verified, and return what is kept.
+
+    Raises StoreError naming a package of which no file can be found, OSError.
+    """
+    paths = server.paths
+    versions = {**stack.packages, stack.package: stack.version}
+    for kept in kept_releases(paths):
+        if kept.release == stack.release and kept.versions == versions and not damage(paths, kept):
+            again = replace(kept, verified_at=verified_at)
+            write_whole(folder_of(paths, kept.release) / MANIFEST, _text(again), 0o600)
+            discard_incoming(paths)
+            return again
+    new = paths.releases / NEW
+    tree.remove(new)
+    new.mkdir(mode=0o700, parents=True)
+    try:
+        packages = {}
+        for name, version in versions.items():
+            file = _find(server, name, version, new)
+            packages[name] = KeptPackage(version, file.name, _sha256(file), file.stat().st_size)
+        _keep_descriptions(paths, stack, new / "descriptions")
+        kept = Kept(stack.release, stack.package, stack.version, packages, verified_at)
+        write_whole(new / MANIFEST, _text(kept), 0o600)
+        final = folder_of(paths, stack.release)
+        aside = paths.releases / ".old"
+        tree.remove(aside)
+        if final.exists():
+            final.rename(aside)
+        new.rename(final)
+        sync_folder(paths.releases)
+        tree.remove(aside)
+    finally:
+        tree.remove(new)
+    discard_incoming(paths)
+    return kept
+
+
+def surplus(kept: Sequence[Kept], keep: int = KEPT_RELEASES) -> list[Removal]:
+    """Return the releases that may go, of ``kept`` as ``kept_releases`` has it."""
+    reason = f"verified before the last {keep}"
+    return [Removal(each.release, reason) for each in kept[keep:]]
+
+
+def collect(server: Server) -> list[Removal]:
+    """Remove the surplus releases and return them; raises OSError."""
+    removals = surplus(kept_releases(server.paths))
+    for removal in removals:
+        tree.remove(folder_of(server.paths, removal.release))
+    return removals
+
+
+def _keep_descriptions(paths: Paths, stack: Stack, folder: Path) -> None:
+    (folder / "components").mkdir(parents=True)
+    shutil.copy(paths.stack, folder / "stack.json")
+    for package in stack.packages:
+        description = paths.components / f"{package}.json"
+        if description.is_file():  # the package of tradingctl itself has none
+            shutil.copy(description, folder / "components")
+
+
+def _find(server: Server, package: str, version: str, new: Path) -> Path:
+    """Put the file of a package into ``new`` and return it there."""
+    for path in _places(server.paths, package, version):
+        deb = read_deb(server.runner, path)
+        if (deb.package, deb.version) == (package, version):
+            _link_or_copy(path, new / deb.name)
+            return new / deb.name
+    # The hook that keeps what apt installs is not there before its own installation.
+    command = ["env", "-C", str(new), "apt-get", "-q", "-o", "APT::Sandbox::User=root", "download"]
+    outcome = server.runner.run([*command, f"{package}={version}"], timeout=600.0)
+    for path in new.glob(f"{package}_*.deb"):
+        deb = read_deb(server.runner, path)
+        if (deb.package, deb.version) == (package, version):
+            return path.rename(new / deb.name)
+    raise StoreError(
+        f"the file of {package} {version} is nowhere to be found: {outcome.said}",
+        "apt-get update, then: dpkg-reconfigure traderunner-stack",
+    )
+
+
+def _places(paths: Paths, package: str, version: str) -> Iterator[Path]:
+    """Give the files that may be the package's, those that cost no space first."""
+    pattern = f"{package}_{version.partition(':')[2] or version}_*.deb"
+    yield from (paths.releases / INCOMING).glob(pattern)
+    for folder in sorted(paths.releases.glob("[!.]*")):
+        yield from folder.glob(pattern)
+    yield from (paths.root / "var/cache/apt/archives").glob(pattern)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+            raise
+        shutil.copy(source, target)
+        with target.open("rb") as copy:
+            os.fsync(copy.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

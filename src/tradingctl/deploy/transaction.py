@@ -1,0 +1,139 @@
+"""The installation that is under way: written before the first change, removed after the last.
+
+Whatever ends an installation too early, a maintainer script, a signal or a power cut, leaves the
+record behind, and with it a copy of the tradingctl that was verified. Going back is its work, not
+that of the release under test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+import tradingctl
+from tradingctl import tree
+from tradingctl.deploy.actor import actor
+from tradingctl.errors import TradingError
+from tradingctl.files import sync_folder, write_whole
+from tradingctl.paths import Paths
+from tradingctl.server import Server
+
+MODE = 0o644
+
+
+class State(StrEnum):
+    """How far a transaction is."""
+
+    OPEN = "open"
+    """Packages are being changed."""
+    VERIFIED = "verified"
+    """The gate let the release pass; dpkg has still to write it down."""
+    SKIPPED = "skipped"
+    """The gate could not verify, or was told not to."""
+    FAILED = "failed"
+    """The gate did not let it pass; it is to be rolled back."""
+    ROLLING_BACK = "rolling-back"
+    """A rollback has begun."""
+    STUCK = "stuck"
+    """Nothing is done any more without the administrator."""
+
+
+UNFINISHED = (State.OPEN, State.FAILED, State.ROLLING_BACK)
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """One installation.
+
+    ``release`` is the one to be installed (empty if unknown), ``before`` and ``incoming`` are
+    packages with their versions, ``target`` is the release a rollback goes to. ``check`` is the
+    check that failed, ``attempts`` counts the rollbacks that were begun.
+    """
+
+    state: State
+    release: str
+    origin: str
+    by: str
+    began_at: str
+    before: Mapping[str, str] = field(default_factory=dict)
+    incoming: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    check: str = ""
+    detail: str = ""
+    attempts: int = 0
+
+
+def record_path(paths: Paths) -> Path:
+    """Return the record's file, whose existence is what units of systemd wait for."""
+    return paths.transaction / "record.json"
+
+
+def new_transaction(
+    server: Server,
+    origin: str,
+    release: str,
+    before: Mapping[str, str],
+    incoming: Mapping[str, str],
+) -> Transaction:
+    """Return a transaction that begins now; nothing is written."""
+    began_at = datetime.now(UTC).isoformat(timespec="seconds")
+    return Transaction(
+        State.OPEN, release, origin, actor(server), began_at, dict(before), dict(incoming)
+    )
+
+
+def begin(server: Server, transaction: Transaction) -> None:
+    """Write the record, and before it the copy of this program. Raises OSError."""
+    folder = server.paths.transaction
+    record_path(server.paths).unlink(missing_ok=True)
+    tree.remove(folder)
+    folder.mkdir(mode=0o755, parents=True)
+    shutil.copytree(
+        Path(tradingctl.__file__).parent,
+        folder / "tradingctl",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    os.sync()  # a program that a power cut made empty could not go back
+    save(server.paths, transaction)
+
+
+def save(paths: Paths, transaction: Transaction) -> None:
+    """Replace the record, whole or not at all; raises OSError."""
+    text = json.dumps(asdict(transaction), indent=2, sort_keys=True) + "\n"
+    write_whole(record_path(paths), text, MODE)
+
+
+def current(paths: Paths) -> Transaction | None:
+    """Return the transaction that has not ended, None when there is none; raises TradingError."""
+    path = record_path(paths)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Transaction(**{**data, "state": State(data["state"])})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise TradingError(
+            f"{path}: cannot be read: {error}",
+            f"tradingctl verify && mv {path} {path}.broken",
+        ) from error
+
+
+def mark(server: Server, state: State, check: str = "", detail: str = "") -> None:
+    """Set the state of the transaction under way, if there is one. Raises OSError, TradingError."""
+    transaction = current(server.paths)
+    if transaction:
+        save(server.paths, replace(transaction, state=state, check=check, detail=detail))
+
+
+def end(paths: Paths) -> None:
+    """Forget the transaction; the record goes first. Raises OSError."""
+    record_path(paths).unlink(missing_ok=True)
+    if paths.transaction.is_dir():
+        sync_folder(paths.transaction)
+    tree.remove(paths.transaction)
