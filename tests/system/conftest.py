@@ -16,6 +16,7 @@ from tests.system.machine import (
     missing_requirements,
 )
 from tests.system.project import Project, project_of_repository
+from tests.system.slim import slim_project
 
 RELEASE = os.environ.get("DEBSTACK_TEST_RELEASE", "bookworm")
 
@@ -52,6 +53,12 @@ def release(projects: Path) -> Project:
     project.build()
     project.publish()
     return project
+
+
+@pytest.fixture(scope="session")
+def slim(projects: Path) -> Project:
+    """Return the slim project, whose first release is built and published; not to be changed."""
+    return slim_project(projects / "slim")
 
 
 @pytest.fixture
