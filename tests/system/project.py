@@ -66,6 +66,10 @@ class Project:
         """Return the same project for another Debian release."""
         return replace(self, target=target)
 
+    def built_targets(self) -> set[str]:
+        """Return the Debian releases for which the locked release is built."""
+        return {path.stem for path in (self.root / "dist" / self.release).glob("*.json")}
+
     def deb(self, package: str) -> Path:
         """Return the package of the locked release, as ``build`` left it."""
         (found,) = (path for path in self.debs() if path.name.startswith(f"{package}_"))

@@ -158,7 +158,7 @@ def slim_project(root: Path) -> Project:
 
 
 def keep_slim(project: Project) -> None:
-    """Keep what was built of an unchanged slim project since for the sessions that follow."""
+    """Keep what was built of an unchanged slim project for the sessions that follow."""
     kept = cache_directory() / "slim"
     with _locked(kept), tempfile.TemporaryDirectory(prefix=".new-", dir=kept) as folder:
         copy = project.copy(Path(folder) / "project")
