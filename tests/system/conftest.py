@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 from tests.system.machine import (
     HarnessUnavailableError,
     Machine,
+    Snapshot,
     base_root,
     cache_directory,
     missing_requirements,
 )
 from tests.system.project import Project, project_of_repository
+from tests.system.slim import keep_slim, slim_project
+from tests.system.stack import save_installed
 
 RELEASE = os.environ.get("DEBSTACK_TEST_RELEASE", "bookworm")
 
@@ -52,6 +56,70 @@ def release(projects: Path) -> Project:
     project.build()
     project.publish()
     return project
+
+
+@pytest.fixture(scope="session")
+def bases(machines_possible: None) -> Callable[[str], Path]:
+    """Return a function that gives the root file system of a Debian release."""
+    return functools.cache(base_root)
+
+
+@pytest.fixture(scope="session")
+def slims(projects: Path) -> Callable[[str], Project]:
+    """Return a function that gives the slim project, its first release built for a release."""
+    project = slim_project(projects / "slim")
+
+    @functools.cache
+    def slim_on(os_release: str) -> Project:
+        if os_release not in project.built_targets():
+            project.on(os_release).build()
+            project.on(os_release).publish()
+            keep_slim(project)
+        return project.on(os_release)
+
+    return slim_on
+
+
+@pytest.fixture(scope="session")
+def snapshots(
+    bases: Callable[[str], Path], slims: Callable[[str], Project], projects: Path
+) -> Callable[[str], Snapshot]:
+    """Return a function that gives a server of a Debian release with the slim stack."""
+
+    @functools.cache
+    def installed_on(os_release: str) -> Snapshot:
+        folder = projects / f"installed-{os_release}"
+        return save_installed(bases(os_release), slims(os_release), folder)
+
+    return installed_on
+
+
+@pytest.fixture(scope="module")
+def os_release(request: pytest.FixtureRequest) -> str:
+    """Return the Debian release of the next three fixtures: the default one.
+
+    ``@pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)`` runs a test
+    on each of them.
+    """
+    return str(getattr(request, "param", RELEASE))
+
+
+@pytest.fixture(scope="module")
+def os_base(os_release: str, bases: Callable[[str], Path]) -> Path:
+    """Return the root file system of the Debian release."""
+    return bases(os_release)
+
+
+@pytest.fixture(scope="module")
+def slim(os_release: str, slims: Callable[[str], Project]) -> Project:
+    """Return the slim project, its first release built and published; not to be changed."""
+    return slims(os_release)
+
+
+@pytest.fixture(scope="module")
+def installed_slim(os_release: str, snapshots: Callable[[str], Snapshot]) -> Snapshot:
+    """Return a snapshot of a server on which the first release of ``slim`` was verified."""
+    return snapshots(os_release)
 
 
 @pytest.fixture

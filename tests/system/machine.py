@@ -104,8 +104,10 @@ _VARIANT = "minbase"
 # Timers that would take the dpkg lock at a random time of day.
 _MASKED_UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer")
 
+# $2 are the layers of the base, the uppermost first, with colons between them.
 _HOLDER_SCRIPT = """
-state=$1 base=$2 storage=$3 size=$4 overlay=$5
+state=$1 layers=$2 storage=$3 size=$4 overlay=$5
+base=${layers##*:}
 mkdir -p /run/systemd
 mount -t tmpfs -o mode=0755 tmpfs /run/systemd
 if [ "$storage" = memory ]; then
@@ -115,10 +117,11 @@ mkdir "$state/upper" "$state/work" "$state/root"
 chmod --reference="$base" "$state/upper" "$state/root"
 how=overlay
 if [ "$overlay" = no ] || ! mount -t overlay -o \\
-    "lowerdir=$base,upperdir=$state/upper,workdir=$state/work,redirect_dir=on" \\
+    "lowerdir=$layers,upperdir=$state/upper,workdir=$state/work,redirect_dir=on" \\
     overlay "$state/root"
 then
     how=copy
+    [ "$base" = "$layers" ] || { echo "changes of a machine need an overlay" >&2; exit 1; }
     cp -a --reflink=auto "$base/." "$state/root/"
     mount --bind "$state/root" "$state/root"
 fi
@@ -229,6 +232,13 @@ class Reply:
     def json(self) -> Any:
         """Return the body as JSON; raises ValueError if it is none."""
         return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What :meth:`Machine.save` kept: folders that lie over each other, the uppermost first."""
+
+    layers: tuple[Path, ...]
 
 
 def wait_until(condition: Callable[[], T], timeout: float, what: str) -> T:
@@ -398,6 +408,7 @@ def _host_apt_options() -> list[str]:
 class Machine:
     """A disposable copy of a base root file system; a context manager.
 
+    `base` is a root file system or the snapshot of another machine.
     A new machine is off: `chroot_run` works on it, `run` needs `boot` first. `write`, `read` and
     `copy_in` work either way. Paths in the machine are absolute and resolved inside of it.
 
@@ -409,14 +420,14 @@ class Machine:
 
     def __init__(
         self,
-        base: Path,
+        base: Path | Snapshot,
         *,
         name: str = "debian",
         binds: Mapping[str, Path] | None = None,
         storage: Storage = "auto",
         overlay: bool = True,
     ) -> None:
-        self.base = base
+        self.base = base if isinstance(base, Snapshot) else Snapshot((base,))
         self.name = name
         self.binds = {target: source.resolve() for target, source in (binds or {}).items()}
         self.storage = _chosen_storage(storage) if overlay else "disk"
@@ -509,6 +520,22 @@ class Machine:
                     _kill_process(grandchild)
                 _kill_process(child)
         self._forget_nspawn(END_SECONDS)
+
+    def save(self, folder: Path) -> Snapshot:
+        """Keep the machine's disk in a new folder, for others to start from; it has to be off.
+
+        What is kept is what differs from the machine's own base, which has to stay as well.
+        Hard links and everything else that a file system knows of a file are kept. A hard link
+        of the snapshot breaks when one of its names is written to, as any does on an overlay.
+        """
+        if self._nspawn is not None:
+            raise MachineError(f"{self.name} is on: its disk is not at rest")
+        assert self._state is not None
+        changes = self._state / ("upper" if self.how == "overlay" else "root")
+        copy = ("cp", "-a", "--reflink=auto", str(changes), str(folder))
+        self._finished([*self._in_holder(), *copy], copy, True, b"", COMMAND_SECONDS)
+        below = self.base.layers if self.how == "overlay" else ()
+        return Snapshot((folder, *below))
 
     @property
     def booted(self) -> bool:
@@ -694,11 +721,12 @@ class Machine:
         self._groups = self._resources.enter_context(_control_groups(self.identity))
         self._state = directory / "state"
         self._state.mkdir()
+        layers = ":".join(map(str, self.base.layers))
         with (directory / "holder.log").open("wb") as log:
             self._holder = subprocess.Popen(
                 [
                     *(_tool("unshare"), *_NAMESPACES, "--", _tool("sh"), "-euc", _HOLDER_SCRIPT),
-                    *("holder", str(self._state), str(self.base), self.storage),
+                    *("holder", str(self._state), layers, self.storage),
                     *(MEMORY_UPPER_SIZE, "yes" if self._overlay else "no"),
                 ],
                 stdin=subprocess.PIPE,
@@ -711,7 +739,7 @@ class Machine:
         word, _, how = self._holder.stdout.readline().strip().partition(" ")
         if word != "ready":
             complaint = (directory / "holder.log").read_text(errors="replace")
-            raise MachineError(f"cannot make a copy of {self.base}: {complaint}")
+            raise MachineError(f"cannot make a copy of {layers}: {complaint}")
         self.how = how
         (self._holder_init,) = _children(self._holder.pid)
         # An installed machine has an identity; without one the first boot would enable every unit.

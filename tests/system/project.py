@@ -7,14 +7,15 @@ built already comes along by hard links: only what a test changes is built.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ REPOSITORY = Path(__file__).parents[2]
 TARGET = "bookworm"
 BUILD_SECONDS = 900.0
 
-_FOLDERS = ("debian-templates", "packaging", "scripts", "src")
+FOLDERS = ("debian-templates", "packaging", "scripts", "src")
 
 _AUTHOR = {
     "GIT_AUTHOR_NAME": "tester",
@@ -36,9 +37,10 @@ _AUTHOR = {
 
 @dataclass(frozen=True)
 class Project:
-    """A project in the folder ``root``."""
+    """A project in the folder ``root``, as it is built and published for one Debian release."""
 
     root: Path
+    target: str = TARGET
 
     @property
     def archive(self) -> Path:
@@ -60,14 +62,24 @@ class Project:
         """The locked commit of each component."""
         return {name: each["commit"] for name, each in self.lock["components"].items()}
 
+    def on(self, target: str) -> Project:
+        """Return the same project for another Debian release."""
+        return replace(self, target=target)
+
+    def built_targets(self) -> set[str]:
+        """Return the Debian releases for which the locked release is built."""
+        return {path.stem for path in (self.root / "dist" / self.release).glob("*.json")}
+
     def deb(self, package: str) -> Path:
         """Return the package of the locked release, as ``build`` left it."""
-        (found,) = (self.root / "dist" / self.release).glob(f"{package}_*.deb")
+        (found,) = (path for path in self.debs() if path.name.startswith(f"{package}_"))
         return found
 
     def debs(self) -> list[Path]:
         """Return every package of the locked release, as ``build`` left it."""
-        return sorted((self.root / "dist" / self.release).glob("*.deb"))
+        folder = self.root / "dist" / self.release
+        manifest = json.loads((folder / f"{self.target}.json").read_text())
+        return sorted(folder / each["file"] for each in manifest["packages"])
 
     def debstack(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the project's own debstack; AssertionError with its output if it fails."""
@@ -79,23 +91,33 @@ class Project:
 
     def build(self) -> None:
         """Build the locked release."""
-        self.debstack("build")
+        self.debstack("build", "--target", self.target)
 
     def publish(self) -> None:
         """Publish the built release in the archive."""
-        self.debstack("publish")
+        self.debstack("publish", "--target", self.target)
 
     def commit(self, component: str, changes: Mapping[str, str]) -> None:
         """Commit new contents of files to a component's sample repository and lock that commit."""
+        self.push(component, changes)
+        self.lock_again(component)
+
+    def push(self, component: str, changes: Mapping[str, str]) -> None:
+        """Commit new contents of files to a component's sample repository."""
         bare = self.root / "build" / "samples" / f"{component}.git"
         with tempfile.TemporaryDirectory() as clone:
             git = ["git", "-C", clone]
             _run(["git", "clone", "-q", str(bare), clone], env=_AUTHOR)
             for path, content in changes.items():
                 (Path(clone) / path).write_text(content)
-            _run([*git, "commit", "-q", "-a", "-m", "A change for a test"], env=_AUTHOR)
+            _run([*git, "add", "-A"], env=_AUTHOR)
+            _run([*git, "commit", "-q", "-m", "A change for a test"], env=_AUTHOR)
             _run([*git, "push", "-q", "origin", "HEAD:main"], env=_AUTHOR)
-        self.debstack("lock", "--component", component)
+
+    def lock_again(self, *components: str) -> None:
+        """Lock the next release: of these components what was pushed, of the others the same."""
+        named = [word for each in components for word in ("--component", each)]
+        self.debstack("lock", *named)
 
     def source(self, component: str, path: str) -> str:
         """Return a file of a component's sample repository, as last committed."""
@@ -106,32 +128,39 @@ class Project:
         """Return a copy in the folder ``root``, which must not exist; packages are linked."""
         # What is linked is only ever replaced, never written to, by debstack.
         shutil.copytree(self.root, root, symlinks=True, copy_function=_link_deb_or_copy)
-        return Project(root)
+        return replace(self, root=root)
 
 
-def project_of_repository(root: Path) -> Project:
+def project_of_repository(root: Path, change: Callable[[Path], None] | None = None) -> Project:
     """Return a copy of this repository's files in ``root``, with what was built of them so far.
 
-    If the lock does not describe the files, as is usual while they are being edited, the copy gets
-    a lock of its own, and what differs from the last build has to be built.
+    If the lock does not describe the files, as is usual while they are being edited, or once
+    ``change`` has edited those in the folder that it is given, the copy gets a lock of its own,
+    and what differs from the last build has to be built.
     """
-    for name in _FOLDERS:
+    for name in FOLDERS:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / name, root / name, symlinks=True, ignore=ignored)
     if (REPOSITORY / "build" / "keys").is_dir():
         shutil.copytree(REPOSITORY / "build" / "keys", root / "build" / "keys")
+    if change is not None:
+        change(root)
     project = Project(root)
     _run([str(root / "scripts" / "make-samples")])
     in_step = project.debstack("lock", "--check", check=False).returncode == 0
+    if not in_step:
+        project.debstack("lock")
+    locked = tuple(
+        f"{name}_{each['changed_in']}" for name, each in project.lock["packages"].items()
+    )
     for record in REPOSITORY.glob("build/packages/*/*/build.json"):
         # A package of the stack names the exact versions of one lock: of another it is of no use.
-        if in_step or not record.parent.name.startswith("traderunner-stack_"):
+        stack = record.parent.name.startswith("traderunner-stack_")
+        if record.parent.name.startswith(locked) and (in_step or not stack):
             target = root / record.parent.relative_to(REPOSITORY)
             target.mkdir(parents=True)
             for file in (record, *record.parent.glob("*.deb")):
                 _link_deb_or_copy(str(file), str(target / file.name))
-    if not in_step:
-        project.debstack("lock")
     return project
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.system.machine import Machine, Result
+from tests.system.machine import Machine, Result, Snapshot
 from tests.system.project import Project
 
 ARCHIVE = "/srv/traderunner/apt"
@@ -56,6 +56,27 @@ def server(base: Path, project: Project) -> Iterator[Machine]:
 def off_server(base: Path, project: Project) -> Iterator[Machine]:
     """Give a machine that sees the project's archive; it is off."""
     with Machine(base, binds={ARCHIVE: project.archive}) as machine:
+        yield machine
+
+
+def save_installed(base: Path, project: Project, folder: Path) -> Snapshot:
+    """Return a snapshot, kept in a new folder, of a server on which the project is installed."""
+    with server(base, project) as machine:
+        install_stack(machine)
+        assert_healthy(machine)
+        machine.poweroff()
+        return machine.save(folder)
+
+
+@contextlib.contextmanager
+def installed_server(installed: Snapshot, project: Project) -> Iterator[Machine]:
+    """Give a booted machine with what the snapshot has installed, up and healthy.
+
+    It sees the archive of ``project``, which has the keys of what is installed and may have newer
+    releases: :func:`install_stack` is the upgrade.
+    """
+    with Machine(installed, binds={ARCHIVE: project.archive}) as machine:
+        machine.boot()
         yield machine
 
 

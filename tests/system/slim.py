@@ -1,0 +1,297 @@
+"""The slim stack: everything as it is, with a dashboard that is quick to build and to unpack.
+
+The default stack's dashboard is 550 MB, for pandas, pyarrow and streamlit, which a scenario about
+upgrades does not need: without them a release is built in seconds and unpacked in one. What else
+differs is there for the tests:
+
+* a service that does not come up is given up after :data:`DEADLINE` seconds;
+* every component has two *parts*, modules that hold one label, the same in both and another one in
+  each commit of :mod:`tests.system.releases`. The API answers ``/parts`` and the stream ``/parts``
+  with the labels, imported anew at each question, the commit that RELEASE.json names then, and the
+  commit that it named when the process started; the dashboard gives the same in a header. An
+  answer whose labels or commits differ comes from a tree of which a part was replaced under the
+  running process;
+* there is a target for each Debian release in :data:`TARGETS`.
+
+The dependency locks are in tests/system/slim-locks, so that nothing has to be resolved. After a
+change of what the components ask for, ``python -m tests.system.slim`` writes them again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.system.machine import cache_directory
+from tests.system.project import FOLDERS, REPOSITORY, Project, project_of_repository
+
+DEADLINE = 6
+"""How long a unit of the slim stack has from its start to a good answer, in seconds."""
+
+DASHBOARD_DEADLINE = 10
+"""The same for the dashboard, which takes two seconds to start."""
+
+TARGETS = {
+    "bookworm": ("deb12", "3.11", "x86_64-manylinux_2_36"),
+    "trixie": ("deb13", "3.13", "x86_64-manylinux_2_40"),  # glibc 2.41, which uv does not know
+}
+"""Suffix, Python and platform of the Debian releases that the slim stack is built for."""
+
+PARTS = {
+    "automatictrader-api": "automatictrader/part_{}.py",
+    "marketdata-stream": "src/marketdata_stream/part_{}.py",
+    "traderunner": "core/part_{}.py",
+}
+"""Where each component has its parts ``one`` and ``two``."""
+
+_LOCKS = Path(__file__).parent / "slim-locks"
+_KEPT_DAYS = 2
+
+# Modules of the tree, read from it again at every question.
+_READ_PARTS = '''
+import importlib
+import json
+import sys
+from pathlib import Path
+
+
+def read_parts(package: str, root: Path, commit: str) -> dict[str, object]:
+    """Return what the tree says of itself now, and what it said when the process started."""
+    labels = []
+    for name in (f"{package}.part_one", f"{package}.part_two"):
+        sys.modules.pop(name, None)
+        labels.append(importlib.import_module(name).LABEL)
+    now = json.loads((root / "RELEASE.json").read_text())["commit"]
+    return {"labels": labels, "commits": [commit, now]}
+'''
+
+_API_PARTS = '''
+
+@app.get("/parts")
+def parts() -> dict[str, object]:
+    """What the tree is made of."""
+    return read_parts("automatictrader", Path(__file__).resolve().parent, commit)
+
+
+if __name__'''
+
+_STREAM_PARTS = '''
+    @app.get("/parts")
+    def parts() -> dict[str, object]:
+        """What the tree is made of."""
+        return read_parts("marketdata_stream", Path(os.getcwd()), commit)
+
+    return app
+'''
+
+_DASHBOARD_PARTS = """
+        response.headers["X-Parts"] = json.dumps(read_parts("core", ROOT, commit))
+        return response
+"""
+
+_PRICES = '''"""Daily prices: none, for want of what reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def sample_prices() -> dict[str, Any]:
+    """Nothing."""
+    return {}
+'''
+
+_BACKTEST = '''"""A backtest report, as the tests need one under artifacts/backtests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.paths import BACKTESTS
+
+
+def read_reports() -> dict[str, Any]:
+    """Nothing that the page could show."""
+    return {}
+
+
+def ensure_report() -> None:
+    """Write a report where there is none."""
+    BACKTESTS.mkdir(parents=True, exist_ok=True)
+    if not any(BACKTESTS.iterdir()):
+        (BACKTESTS / "crossover.txt").write_text("no trades\\n")
+'''
+
+_REQUIREMENTS = "dash\ndash-bootstrap-components\nplotly\nrequests\npydantic\npyyaml\ngunicorn\n"
+
+
+def part_files(component: str, label: str) -> dict[str, str]:
+    """Return the parts of a component with a label, as changes for :meth:`Project.push`."""
+    return {PARTS[component].format(name): f'LABEL = "{label}"\n' for name in ("one", "two")}
+
+
+def slim_project(root: Path) -> Project:
+    """Return the slim stack in the folder ``root``: locked, built and published for bookworm.
+
+    It is kept in the cache until one of the files that it is made of changes.
+    """
+    kept = cache_directory() / "slim"
+    kept.mkdir(parents=True, exist_ok=True)
+    wanted = kept / _digest()
+    with _locked(kept):
+        _forget_old(kept, wanted)
+        if not wanted.is_dir():
+            with tempfile.TemporaryDirectory(prefix=".new-", dir=kept) as folder:
+                project = make_slim(Path(folder) / "project")
+                project.build()
+                project.publish()
+                project.root.rename(wanted)
+        os.utime(wanted)
+        return Project(wanted).copy(root)
+
+
+def keep_slim(project: Project) -> None:
+    """Keep what was built of an unchanged slim project for the sessions that follow."""
+    kept = cache_directory() / "slim"
+    with _locked(kept), tempfile.TemporaryDirectory(prefix=".new-", dir=kept) as folder:
+        copy = project.copy(Path(folder) / "project")
+        wanted = kept / _digest()
+        if wanted.is_dir():
+            wanted.rename(Path(folder) / "old")
+        copy.root.rename(wanted)
+
+
+def make_slim(root: Path) -> Project:
+    """Return the slim stack in the folder ``root``, locked; nothing is built."""
+    return project_of_repository(root, _make_slim)
+
+
+def _make_slim(root: Path) -> None:
+    samples = root / "packaging" / "samples"
+    for component in PARTS:
+        for path, text in part_files(component, "1").items():
+            (samples / component / path).write_text(text)
+    _change_api(samples / "automatictrader-api")
+    _change_stream(samples / "marketdata-stream" / "src" / "marketdata_stream")
+    _change_dashboard(samples / "traderunner")
+    _change_definitions(root / "packaging")
+    for target in TARGETS:
+        for lock in (_LOCKS / target).glob("*.txt"):
+            folder = root / "packaging" / "locks" / target
+            folder.mkdir(exist_ok=True)
+            shutil.copy2(lock, folder / lock.name)
+
+
+def _change_api(tree: Path) -> None:
+    (tree / "automatictrader" / "parts.py").write_text(_READ_PARTS)
+    _replace(
+        tree / "app.py",
+        ("from automatictrader.release", "from automatictrader.parts import read_parts\n"),
+        ("\n\nif __name__", _API_PARTS),
+    )
+
+
+def _change_stream(package: Path) -> None:
+    (package / "parts.py").write_text(_READ_PARTS)
+    _replace(
+        package / "api.py",
+        ("import sqlite3", "import os\nfrom pathlib import Path\n"),
+        ("from marketdata_stream.provider", "from marketdata_stream.parts import read_parts\n"),
+        ("\n    return app\n", _STREAM_PARTS),
+    )
+
+
+def _change_dashboard(tree: Path) -> None:
+    (tree / "requirements.txt").write_text(_REQUIREMENTS)
+    (tree / "src" / "cli.py").unlink()
+    (tree / "src" / "prices.py").write_text(_PRICES)
+    (tree / "src" / "backtest.py").write_text(_BACKTEST)
+    (tree / "core" / "parts.py").write_text(_READ_PARTS)
+    _replace(
+        tree / "trading_dashboard" / "auth.py",
+        ("import hmac", "import json\n"),
+        ("from flask", "from core.parts import read_parts\nfrom core.paths import ROOT\n"),
+        ("\n        return response\n", _DASHBOARD_PARTS),
+    )
+
+
+def _change_definitions(packaging: Path) -> None:
+    for component in PARTS:
+        definition = packaging / "components" / f"{component}.toml"
+        text = definition.read_text().replace("deadline = 60\n", "")
+        slow = component == "traderunner"
+        deadline = DASHBOARD_DEADLINE if slow else DEADLINE
+        definition.write_text(text.replace("\norder = ", f"\ndeadline = {deadline}\norder = "))
+    stack = packaging / "stack.toml"
+    with stack.open("a") as file:
+        for name, (suffix, python, platform) in TARGETS.items():
+            if f'name = "{name}"' not in stack.read_text():
+                file.write(
+                    f'\n[[targets]]\nname = "{name}"\nsuffix = "{suffix}"\npython = "{python}"\n'
+                    f'architecture = "amd64"\nplatform = "{platform}"\n'
+                )
+
+
+def _replace(path: Path, *changes: tuple[str, str]) -> None:
+    """Put text in a file: instead of the first in a pair, or before it where it is an import."""
+    text = path.read_text()
+    for old, new in changes:
+        assert old in text, f"{path.name} has no {old!r}"
+        whole = new + old if old.startswith(("import", "from")) else new
+        text = text.replace(old, whole, 1)
+    path.write_text(text)
+
+
+def _digest() -> str:
+    """Return a digest of every file that the slim stack is made of."""
+    seen = hashlib.sha256(str(os.geteuid()).encode())
+    files = [path for name in FOLDERS for path in (REPOSITORY / name).rglob("*")]
+    for path in sorted([*files, *_LOCKS.rglob("*"), Path(__file__), *_keys()]):
+        if path.is_file() and "__pycache__" not in path.parts:
+            seen.update(f"{path.relative_to(REPOSITORY)} {path.stat().st_mode:o}\n".encode())
+            seen.update(path.read_bytes())
+    return seen.hexdigest()[:16]
+
+
+def _keys() -> list[Path]:
+    return sorted((REPOSITORY / "build" / "keys").glob("*.key"))
+
+
+def _forget_old(kept: Path, wanted: Path) -> None:
+    for path in kept.iterdir():
+        old = path.stat().st_mtime < time.time() - _KEPT_DAYS * 24 * 3600
+        if path.is_dir() and old:  # its publication ages as well
+            shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _write_locks() -> None:
+    """Resolve the dependencies of the slim stack and keep what is not in packaging/locks."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = make_slim(Path(folder) / "project")
+        for target in TARGETS:
+            for path in (project.root / "packaging" / "locks" / target).glob("*.txt"):
+                default = REPOSITORY / "packaging" / "locks" / target / path.name
+                kept = _LOCKS / target / path.name
+                if default.is_file() and default.read_bytes() == path.read_bytes():
+                    kept.unlink(missing_ok=True)
+                    continue
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, kept)
+
+
+if __name__ == "__main__":
+    _write_locks()
