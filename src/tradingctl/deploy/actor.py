@@ -10,7 +10,8 @@ from tradingctl.server import Server
 
 NO_LOGIN = (1 << 32) - 1  # what the kernel says of a process that nobody's login started
 PROGRAMS = ("apt", "apt-get", "aptitude", "dpkg", "tradingctl", "unattended-upgr")
-LENGTH = 120
+TAKE_A_WORD = ("-o", "-c", "-t", "--option")
+LENGTH = 60
 
 
 def actor(server: Server) -> str:
@@ -20,9 +21,23 @@ def actor(server: Server) -> str:
         name = _text(folder / "comm").strip()
         if name in PROGRAMS or name.startswith("unattended-upgr"):
             # The outermost: apt starts dpkg, dpkg starts a script, that starts us.
-            program = _text(folder / "cmdline").replace("\0", " ").strip() or name
+            program = _words(_text(folder / "cmdline")) or name
     account = _account(server)
-    return f"{account}: {program[:LENGTH]}" if program else account
+    return f"{account}: {program}" if program else account
+
+
+def _words(command: str) -> str:
+    """Return a command line without its options, and no more of it than fits a table."""
+    said = command.rstrip("\0").split("\0")
+    if Path(said[0]).name.startswith("python"):
+        said = said[1:]  # a program in Python is named by its script
+    words, skip = [], False
+    for word in said:
+        if not skip and not word.startswith("-"):
+            words.append(Path(word).name if not words or word.endswith(".deb") else word)
+        skip = word in TAKE_A_WORD and not skip
+    text = " ".join(words)
+    return text if len(text) <= LENGTH else text[: LENGTH - 1] + "…"
 
 
 def _account(server: Server) -> str:

@@ -80,10 +80,9 @@ def _versions(inventory: Inventory) -> dict[str, str]:
 def _failed(server: Server, inventory: Inventory, found: Verification) -> None:
     _explain(server, found)
     failed = [unit for unit in found.units if unit.result is Result.FAILED]
-    check = "; ".join(
-        f"{service(unit.unit)}: {unit.findings[0].check}: got {unit.findings[0].got}"
-        for unit in failed
-    )
+    # The others may well be down because of the first.
+    first = failed[0].findings[0]
+    check = f"{service(failed[0].unit)}: {first.check}: got {first.got}"
     pending = transaction.current(server.paths)
     transaction.mark(server, State.FAILED, check)
     record(server, "failed", inventory.release, check=check, versions=_versions(inventory))

@@ -67,10 +67,16 @@ def before_apt(server: Server, items: Sequence[Item]) -> None:
     Raises VetoError, WindowError, NoSpaceError, BackupError, StoreError, OSError; nothing is
     changed then.
     """
-    stack, _ = _installed(server)
-    if any(item.package == stack and item.action == REMOVE for item in items):
-        return
+    stack, ours = _installed(server)
     files = {item.package: item.file for item in items if item.file}
+    if any(item.package == stack and item.action == REMOVE for item in items):
+        if apart := sorted(ours & files.keys()):
+            raise VetoError(
+                f"this would remove {stack}, which holds the release together, and change"
+                f" {', '.join(apart)}; nothing was changed",
+                "tradingctl upgrade --dry-run",
+            )
+        return
     _begin(server, "apt", files, {})
 
 
@@ -119,7 +125,7 @@ def _begin(
         raise
     store.keep_incoming(server.paths, {deb.name: deb.path for deb in debs})
     transaction.begin(server, new_transaction(server, origin, release, before, incoming))
-    record(server, "install", release, f"with {origin}", versions=incoming)
+    record(server, "install", release, versions=incoming)
 
 
 def _require(server: Server, release: str, debs: Sequence[Deb], upgrade: bool) -> None:
