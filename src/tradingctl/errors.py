@@ -7,6 +7,8 @@
     +-- NoAccountError         5
     +-- HandMadeError          5   something of the administrator's is where the link belongs
     +-- ProgramFailedError     5
+    +-- BackupError            5   not everything is provably backed up
+    +-- RestoreError           5   nothing was restored
     +-- NothingInstalledError  6
     +-- NotReadyError          1   a service did not give a good answer in time
 
@@ -41,6 +43,14 @@ class HandMadeError(TradingError):
 
 class ProgramFailedError(TradingError):
     """A program whose answer is needed failed."""
+
+
+class BackupError(TradingError):
+    """A backup is not complete, or not intact, so nothing may rely on it."""
+
+
+class RestoreError(TradingError):
+    """A backup is not restored; what was there is as it was."""
 
 
 class NothingInstalledError(TradingError):

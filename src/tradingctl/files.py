@@ -1,8 +1,9 @@
-"""Writing a file whole or not at all."""
+"""Writing files whole or not at all, and knowing them by their digest."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -27,17 +28,29 @@ def write_whole(path: Path, text: str, mode: int, uid: int = -1, gid: int = -1) 
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync_directory(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` survive a power cut, where the file system can.
+def sync_directory(path: Path) -> None:
+    """Bring what was renamed or removed in a directory to the disk, if its file system can."""
+    with contextlib.suppress(OSError):
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
-    Raises OSError when the folder cannot be opened.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+def sync_file(path: Path) -> None:
+    """Bring a file to the disk. Raises OSError when it did not get there."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # not every file system can
-            os.fsync(descriptor)
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits. Raises OSError."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

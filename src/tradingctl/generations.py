@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tradingctl import tree
 from tradingctl.errors import HandMadeError, TradingError
-from tradingctl.files import sync_folder
+from tradingctl.files import sync_directory
 from tradingctl.paths import Paths
 
 
@@ -102,7 +102,7 @@ class Generations:
         tree.remove(temporary)
         temporary.symlink_to(Path("releases", self.name, version))
         temporary.replace(link)
-        sync_folder(link.parent)
+        sync_directory(link.parent)
 
     def complete(self, version: str) -> bool:
         """Return whether there is a generation that can run."""

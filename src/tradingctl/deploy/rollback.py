@@ -5,7 +5,6 @@ Never touches a database, a setting or a secret.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from tradingctl.deploy.plan import Plan, Step
 from tradingctl.deploy.store import debs_of, inventory_of
 from tradingctl.deploy.transaction import State, Transaction, save
 from tradingctl.errors import TradingError
+from tradingctl.files import sha256
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory, read_inventory, service
 from tradingctl.report import verification_text
@@ -127,7 +127,7 @@ def _fingerprints(server: Server, target: Inventory) -> Mapping[str, str]:
     """Return a digest of each file that a unit reads at its start and a package may replace."""
     units = [server.paths.units / service(unit.name) for _, unit in target.units()]
     return {
-        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path): sha256(path)
         for path in (*units, *sorted(server.paths.settings.glob("*")))
         if path.is_file()
     }

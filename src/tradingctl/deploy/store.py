@@ -8,9 +8,7 @@ is all it takes.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +18,7 @@ from tradingctl import tree
 from tradingctl.deploy.debs import read_deb
 from tradingctl.description import Stack
 from tradingctl.errors import TradingError
-from tradingctl.files import sync_folder, write_whole
+from tradingctl.files import sha256, sync_directory, sync_file, write_whole
 from tradingctl.inventory import Inventory, read_inventory_at
 from tradingctl.paths import Paths
 from tradingctl.server import Server
@@ -122,7 +120,7 @@ def damage(paths: Paths, kept: Kept) -> str:
     for package in kept.packages.values():
         path = folder_of(paths, kept.release) / package.file
         try:
-            if path.stat().st_size != package.size or _sha256(path) != package.sha256:
+            if path.stat().st_size != package.size or sha256(path) != package.sha256:
                 return f"{path} is not the file that was verified"
         except OSError as error:
             return f"{path}: {error.strerror}"
@@ -181,7 +179,7 @@ def seal(server: Server, stack: Stack, verified_at: str) -> Kept:
         packages = {}
         for name, version in versions.items():
             file = _find(server, name, version, new)
-            packages[name] = KeptPackage(version, file.name, _sha256(file), file.stat().st_size)
+            packages[name] = KeptPackage(version, file.name, sha256(file), file.stat().st_size)
         _keep_descriptions(paths, stack, new / "descriptions")
         kept = Kept(stack.release, stack.package, stack.version, packages, verified_at)
         write_whole(new / MANIFEST, _text(kept), 0o600)
@@ -191,7 +189,7 @@ def seal(server: Server, stack: Stack, verified_at: str) -> Kept:
         if final.exists():
             final.rename(aside)
         new.rename(final)
-        sync_folder(paths.releases)
+        sync_directory(paths.releases)
         tree.remove(aside)
     finally:
         tree.remove(new)
@@ -258,10 +256,4 @@ def _link_or_copy(source: Path, target: Path) -> None:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
             raise
         shutil.copy(source, target)
-        with target.open("rb") as copy:
-            os.fsync(copy.fileno())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        sync_file(target)

@@ -20,7 +20,7 @@ import tradingctl
 from tradingctl import tree
 from tradingctl.deploy.actor import actor
 from tradingctl.errors import TradingError
-from tradingctl.files import sync_folder, write_whole
+from tradingctl.files import sync_directory, write_whole
 from tradingctl.paths import Paths
 from tradingctl.server import Server
 
@@ -135,5 +135,5 @@ def end(paths: Paths) -> None:
     """Forget the transaction; the record goes first. Raises OSError."""
     record_path(paths).unlink(missing_ok=True)
     if paths.transaction.is_dir():
-        sync_folder(paths.transaction)
+        sync_directory(paths.transaction)
     tree.remove(paths.transaction)
