@@ -7,6 +7,9 @@
     +-- NoAccountError         5
     +-- HandMadeError          5   something of the administrator's is where the link belongs
     +-- ProgramFailedError     5
+    +-- MarketSettingsError    5   deploy.conf or the holidays are not understood
+    +-- MarketStopError        5   a service runs on after the market's close
+    +-- WindowError            5   an upgrade at a time at which the administrator wants none
     +-- NothingInstalledError  6
     +-- NotReadyError          1   a service did not give a good answer in time
 
@@ -41,6 +44,18 @@ class HandMadeError(TradingError):
 
 class ProgramFailedError(TradingError):
     """A program whose answer is needed failed."""
+
+
+class MarketSettingsError(TradingError):
+    """The settings of the deploy window or the file of holidays cannot be understood."""
+
+
+class MarketStopError(TradingError):
+    """A service that is to rest while the market is closed did not stop."""
+
+
+class WindowError(TradingError):
+    """An upgrade was asked for outside of the deploy window."""
 
 
 class NothingInstalledError(TradingError):
