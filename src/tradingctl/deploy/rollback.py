@@ -20,6 +20,7 @@ from tradingctl.deploy.transaction import State, Transaction, save
 from tradingctl.errors import TradingError
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory, read_inventory, service
+from tradingctl.market.session import resume_closed
 from tradingctl.report import verification_text
 from tradingctl.server import Server
 from tradingctl.verdict import Result, Verification
@@ -111,6 +112,7 @@ def _verified(server: Server, stale: list[str]) -> Verification:
     systemd.start(server, [unit for _, unit in inventory.units()], forced=active)
     found = verify(server, inventory)
     server.warn(verification_text(found))
+    resume_closed(server, inventory)
     if found.result is Result.FAILED:
         failed = next(unit for unit in found.units if unit.result is Result.FAILED)
         raise RollbackError(
