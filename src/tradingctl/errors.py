@@ -9,6 +9,15 @@
     +-- ProgramFailedError     5
     +-- BackupError            5   not everything is provably backed up
     +-- RestoreError           5   nothing was restored
+    +-- MarketSettingsError    5   deploy.conf or the holidays are not understood
+    +-- MarketStopError        5   a service runs on after the market's close
+    +-- WindowError            5   an upgrade at a time at which the administrator wants none
+    +-- BusyError              5   another program is changing the installed packages
+    +-- VetoError              5   an installation may not begin
+    +-- NoSpaceError           5   a file system is too full for an installation
+    +-- NoReleaseError         5   the archive has no such release
+    +-- StoreError             5   a release is not kept, or not whole
+    +-- RollbackError          1   the server could not be brought back to a release
     +-- NothingInstalledError  6
     +-- NotReadyError          1   a service did not give a good answer in time
 
@@ -51,6 +60,44 @@ class BackupError(TradingError):
 
 class RestoreError(TradingError):
     """A backup is not restored; what was there is as it was."""
+
+
+class MarketSettingsError(TradingError):
+    """The settings of the deploy window or the file of holidays cannot be understood."""
+
+
+class MarketStopError(TradingError):
+    """A service that is to rest while the market is closed did not stop."""
+
+
+class WindowError(TradingError):
+    """An upgrade was asked for outside of the deploy window."""
+
+
+class BusyError(TradingError):
+    """Another program is changing the installed packages."""
+
+
+class VetoError(TradingError):
+    """An installation may not begin."""
+
+
+class NoSpaceError(TradingError):
+    """A file system is too full for an installation."""
+
+
+class NoReleaseError(TradingError):
+    """The archive has no such release."""
+
+
+class StoreError(TradingError):
+    """A release cannot be kept, or what is kept of it is not whole."""
+
+
+class RollbackError(TradingError):
+    """The server could not be brought back to a release."""
+
+    exit_code = 1
 
 
 class NothingInstalledError(TradingError):

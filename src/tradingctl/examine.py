@@ -38,7 +38,8 @@ class Examination:
     """The examination of ``unit``, begun at ``began`` on the server's clock.
 
     ``installed`` is the version dpkg has for the package, ``active`` the version the link points
-    to, ``denied`` whether policy-rc.d forbids to start the unit.
+    to, ``denied`` whether policy-rc.d forbids to start the unit, ``resting`` whether it is stopped
+    while the market is closed.
     """
 
     server: Server
@@ -49,6 +50,7 @@ class Examination:
     active: str
     began: float
     denied: bool = False
+    resting: bool = False
     notes: list[str] = field(default_factory=list)
     _first: UnitState | None = None
     _answered: Finding | None = None
@@ -60,6 +62,8 @@ class Examination:
             return self._verdict(Result.SKIPPED, reason=f"{state.put_aside} by the administrator")
         if self.denied and state.active == "inactive":
             return self._verdict(Result.SKIPPED, reason="policy-rc.d forbids to start it")
+        if self.resting and state.active == "inactive":
+            return self._verdict(Result.SKIPPED, reason="stopped until the market opens")
         try:
             for finding in (*self._fragment(state), *self._versions()):
                 raise _BadError(finding)

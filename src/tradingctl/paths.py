@@ -93,6 +93,26 @@ class Paths:
         return self.settings / "deploy.conf"
 
     @property
+    def holidays(self) -> Path:
+        """The holidays of the exchange that are shipped."""
+        return self.root / "usr/share/trading/nyse-holidays"
+
+    @property
+    def run(self) -> Path:
+        """What is forgotten at the next boot."""
+        return self.root / "run/trading"
+
+    @property
+    def ignore_window(self) -> Path:
+        """The file whose existence lets an upgrade happen outside of the deploy window."""
+        return self.run / "ignore-window"
+
+    @property
+    def market_closed(self) -> Path:
+        """The units that rest until the market opens; there only while it is closed."""
+        return self.run / "market-closed"
+
+    @property
     def blocked(self) -> Path:
         """The apt preferences that keep releases away which failed or were gone back from."""
         return self.root / "etc/apt/preferences.d/traderunner-blocked.pref"

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -40,9 +41,14 @@ class MonotonicClock:
         time.sleep(seconds)
 
 
+def wall_time() -> datetime:
+    """Return the date and time, in UTC."""
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True)
 class Server:
-    """A server: its files, its programs, its clock, who asks, and where the answers go."""
+    """A server: its files, its programs, its clocks, who asks, and where the answers go."""
 
     paths: Paths
     runner: Runner
@@ -51,6 +57,7 @@ class Server:
     out: TextIO
     err: TextIO
     clock: Clock = field(default_factory=MonotonicClock)
+    wall: Callable[[], datetime] = wall_time
 
     def say(self, text: str) -> None:
         """Write a result to standard output."""

@@ -12,6 +12,7 @@ from tradingctl.description import Component, Unit
 from tradingctl.errors import TradingError
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory, installed_versions
+from tradingctl.market.notes import market_notes
 from tradingctl.parallel import for_each
 from tradingctl.report import table
 from tradingctl.server import Server
@@ -83,6 +84,8 @@ def status(server: Server, inventory: Inventory) -> Status:
         last_good = read_last_good(server.paths)
     except TradingError as error:
         notes.append(error.message)
+
+    notes += market_notes(server)
 
     def look(pair: tuple[Component, Unit]) -> UnitStatus:
         return _unit(server, *pair, states.get(pair[1].name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tradingctl import systemd
 from tradingctl.description import Component, Unit
@@ -15,9 +15,15 @@ from tradingctl.systemd import Observer
 from tradingctl.verdict import UnitVerdict, Verification
 
 
-def verify(server: Server, inventory: Inventory, names: Sequence[str] = ()) -> Verification:
+def verify(
+    server: Server,
+    inventory: Inventory,
+    names: Sequence[str] = (),
+    resting: Collection[str] = (),
+) -> Verification:
     """Return the result for the units that ``names`` mean, examined at the same time.
 
+    Units in ``resting`` may be stopped; not so for who has started them to see whether they run.
     Raises TradingError for an unknown name and when systemd or dpkg do not answer.
     """
     began = server.clock.now()
@@ -41,6 +47,7 @@ def verify(server: Server, inventory: Inventory, names: Sequence[str] = ()) -> V
             active=Generations(server.paths, component.name).active,
             began=began,
             denied=systemd.denied(server, unit.name),
+            resting=unit.name.removesuffix(".service") in resting,
         ).verdict()
 
     verdicts = tuple(for_each(examine, chosen))

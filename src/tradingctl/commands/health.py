@@ -10,6 +10,7 @@ from tradingctl.activate import activate, deactivate
 from tradingctl.commands.adding import Commands
 from tradingctl.errors import TradingError
 from tradingctl.inventory import read_inventory, read_inventory_of
+from tradingctl.market.session import resting_units
 from tradingctl.report import verification_text, wants_colour
 from tradingctl.server import Server
 from tradingctl.status import status, status_text
@@ -43,7 +44,8 @@ def _status(server: Server, arguments: argparse.Namespace) -> int:
 
 
 def _verify(server: Server, arguments: argparse.Namespace) -> int:
-    found = verify(server, read_inventory(server.paths), arguments.names)
+    inventory = read_inventory(server.paths)
+    found = verify(server, inventory, arguments.names, resting_units(server))
     if arguments.json:
         server.say(json.dumps(found.as_data(), indent=2))
     else:

@@ -16,6 +16,7 @@ from tradingctl.deploy.rollback import is_rollback
 from tradingctl.deploy.transaction import State
 from tradingctl.errors import TradingError
 from tradingctl.inventory import Inventory, service
+from tradingctl.market.session import resume_closed
 from tradingctl.report import finding_lines, verification_text
 from tradingctl.server import Server
 from tradingctl.verdict import Result, UnitVerdict, Verification
@@ -52,6 +53,7 @@ def gate(server: Server, inventory: Inventory) -> int:
     accept(server, inventory, found)
     transaction.mark(server, State.VERIFIED)
     record(server, "verified", inventory.release, found.result.value, versions=_versions(inventory))
+    resume_closed(server, inventory)
     return 0
 
 
@@ -66,6 +68,7 @@ def _override(server: Server) -> str:
 def _skipped(server: Server, inventory: Inventory, reason: str) -> int:
     transaction.mark(server, State.SKIPPED, detail=reason)
     record(server, "skipped", inventory.release, reason, versions=_versions(inventory))
+    resume_closed(server, inventory)  # each component has started its own units
     server.warn(f"SKIPPED: {reason}; run 'tradingctl verify' when the services run")
     return 0
 

@@ -10,22 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tradingctl.backup.snapshot import take
 from tradingctl.deploy import store, transaction
 from tradingctl.deploy.debs import Deb, read_deb, stack_of
 from tradingctl.deploy.history import record
 from tradingctl.deploy.rollback import is_rollback
 from tradingctl.deploy.space import require_space
 from tradingctl.deploy.transaction import UNFINISHED, State, new_transaction
-from tradingctl.errors import NothingInstalledError, TradingError
+from tradingctl.errors import NothingInstalledError, TradingError, VetoError
 from tradingctl.inventory import package_states, read_inventory
+from tradingctl.market.window import require_open
 from tradingctl.server import Server
 
 REMOVE = "**REMOVE**"
 STACK = "traderunner-stack"
-
-
-class VetoError(TradingError):
-    """The installation may not begin."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,11 @@ def _require(server: Server, release: str, debs: Sequence[Deb], upgrade: bool) -
             " not recovered yet; nothing was changed",
             "tradingctl recover",
         )
+    if upgrade:
+        require_open(server)
     require_space(server.paths, debs)
+    if upgrade:
+        take(server, read_inventory(server.paths), "upgrade", release)
 
 
 def _installed(server: Server) -> tuple[str, set[str]]:

@@ -12,15 +12,11 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tradingctl.errors import TradingError
+from tradingctl.errors import BusyError
 from tradingctl.server import Server
 
 HELD = "DPKG_FRONTEND_LOCKED"
 FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
-
-
-class BusyError(TradingError):
-    """Another program is changing the installed packages."""
 
 
 @contextmanager

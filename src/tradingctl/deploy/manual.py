@@ -9,9 +9,9 @@ from tradingctl.deploy import store, transaction
 from tradingctl.deploy.lock import frontend_lock
 from tradingctl.deploy.plan import Step, plan_text
 from tradingctl.deploy.settle import BY_HAND, plan_of, take_back
-from tradingctl.deploy.store import Kept, StoreError
+from tradingctl.deploy.store import Kept
 from tradingctl.deploy.transaction import State, Transaction, new_transaction
-from tradingctl.errors import NothingInstalledError
+from tradingctl.errors import NothingInstalledError, StoreError
 from tradingctl.inventory import package_states, read_inventory
 from tradingctl.report import table
 from tradingctl.server import Server

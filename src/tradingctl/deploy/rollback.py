@@ -16,10 +16,11 @@ from tradingctl.deploy.lock import HELD
 from tradingctl.deploy.plan import Plan, Step
 from tradingctl.deploy.store import debs_of, inventory_of
 from tradingctl.deploy.transaction import State, Transaction, save
-from tradingctl.errors import TradingError
+from tradingctl.errors import RollbackError
 from tradingctl.files import sha256
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory, read_inventory, service
+from tradingctl.market.session import resume_closed
 from tradingctl.report import verification_text
 from tradingctl.server import Server
 from tradingctl.verdict import Result, Verification
@@ -29,12 +30,6 @@ ROLLBACK = "TRADING_ROLLBACK"
 DPKG_SECONDS = 3600.0
 SHOWN_LINES = 20
 FORCES = ("--force-confold", "--force-confdef", "--force-downgrade", "--force-remove-protected")
-
-
-class RollbackError(TradingError):
-    """The machine could not be brought back to a release."""
-
-    exit_code = 1
 
 
 def is_rollback(server: Server) -> bool:
@@ -111,6 +106,7 @@ def _verified(server: Server, stale: list[str]) -> Verification:
     systemd.start(server, [unit for _, unit in inventory.units()], forced=active)
     found = verify(server, inventory)
     server.warn(verification_text(found))
+    resume_closed(server, inventory)
     if found.result is Result.FAILED:
         failed = next(unit for unit in found.units if unit.result is Result.FAILED)
         raise RollbackError(

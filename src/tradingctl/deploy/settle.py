@@ -17,9 +17,9 @@ from tradingctl.deploy.history import record
 from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.lock import HELD
 from tradingctl.deploy.plan import Plan, Step, plan_rollback, plan_text
-from tradingctl.deploy.rollback import DPKG_SECONDS, RollbackError, roll_back, switch
+from tradingctl.deploy.rollback import DPKG_SECONDS, roll_back, switch
 from tradingctl.deploy.transaction import UNFINISHED, State, Transaction
-from tradingctl.errors import TradingError
+from tradingctl.errors import RollbackError, TradingError
 from tradingctl.generations import Generations
 from tradingctl.inventory import PackageState, package_states
 from tradingctl.server import Server

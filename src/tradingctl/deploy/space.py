@@ -13,15 +13,11 @@ from pathlib import Path
 
 from tradingctl.deploy.debs import Deb
 from tradingctl.deploy.store import same_file_system
-from tradingctl.errors import TradingError
+from tradingctl.errors import NoSpaceError
 from tradingctl.paths import Paths
 
 MARGIN = 64 << 20  # bytes that stay free on each file system
 MEGA = 1_000_000
-
-
-class NoSpaceError(TradingError):
-    """A file system is too full for an installation."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from tradingctl import tree
 from tradingctl.deploy.debs import read_deb
 from tradingctl.description import Stack
-from tradingctl.errors import TradingError
+from tradingctl.errors import StoreError
 from tradingctl.files import sha256, sync_directory, sync_file, write_whole
 from tradingctl.inventory import Inventory, read_inventory_at
 from tradingctl.paths import Paths
@@ -27,10 +27,6 @@ KEPT_RELEASES = 3
 MANIFEST = "manifest.json"
 INCOMING = ".incoming"
 NEW = ".new"
-
-
-class StoreError(TradingError):
-    """A release cannot be kept, or what is kept of it is not whole."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tradingctl.deploy.blocks import blocks
 from tradingctl.deploy.incoming import STACK
 from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.lock import require_idle
-from tradingctl.errors import ProgramFailedError, TradingError
+from tradingctl.errors import NoReleaseError, ProgramFailedError
 from tradingctl.inventory import package_states
 from tradingctl.report import table
 from tradingctl.server import Server
@@ -23,10 +23,6 @@ APT = ("apt-get", "-q", "-y", "-o", "Dpkg::Use-Pty=0")
 UPDATE_SECONDS = 300.0
 EXACT = re.compile(r"([a-z0-9][a-z0-9+.-]+) \(= ([^)]+)\)")
 SIMULATED = re.compile(r"^(Inst|Remv) (\S+)(?: \[([^]]*)\])?(?: \((\S+))?", re.MULTILINE)
-
-
-class NoReleaseError(TradingError):
-    """The archive has no such release."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The trading hours: when an upgrade may happen, and when the services start and stop."""
+"""When the exchange is open: no upgrade then, and services that run only then."""

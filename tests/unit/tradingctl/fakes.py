@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -143,6 +144,7 @@ class Machine:
     err: io.StringIO = field(default_factory=io.StringIO)
     environ: dict[str, str] = field(default_factory=dict)
     euid: int = 0
+    today: datetime = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 
     def __post_init__(self) -> None:
         # The services' account is the one that runs the tests, so that root is not needed.
@@ -160,7 +162,14 @@ class Machine:
     def server(self) -> Server:
         """The server as the commands take it."""
         return Server(
-            self.paths, self.system, self.environ, self.euid, self.out, self.err, self.clock
+            self.paths,
+            self.system,
+            self.environ,
+            self.euid,
+            self.out,
+            self.err,
+            self.clock,
+            wall=lambda: self.today,
         )
 
     def write(self, relative: str, text: str) -> Path:

@@ -46,6 +46,19 @@ def test_a_good_release_is_started_and_recorded(machine: Machine) -> None:
     assert machine.paths.last_good.stat().st_mode & 0o777 == 0o644
 
 
+def test_what_rests_while_the_market_is_closed_is_stopped_again(machine: Machine) -> None:
+    machine.healthy(stream())
+    machine.write("run/trading/market-closed", f'["{NAME}"]')
+    code, said = gated(machine)
+    assert code == 0
+    assert read_last_good(machine.paths)
+    assert machine.system.ran("systemctl st") == [
+        f"systemctl start --no-block {NAME}.service",
+        f"systemctl stop {NAME}.service",
+    ]
+    assert "the market is closed" in said
+
+
 def test_a_bad_release_says_what_failed_and_is_not_recorded(machine: Machine) -> None:
     failing(machine)
     code, said = gated(machine)

@@ -1,0 +1,29 @@
+"""What ``status`` says of the market: what rests, and what of the settings is no longer right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tradingctl.errors import MarketSettingsError
+from tradingctl.market.hours import new_york
+from tradingctl.market.session import resting_units
+from tradingctl.market.settings import holidays_of, read_market_settings
+from tradingctl.market.window import ended_note
+from tradingctl.server import Server
+
+
+def market_notes(server: Server) -> Iterator[str]:
+    """Give what an administrator should know, a line each; nothing where nothing was set up."""
+    if resting := resting_units(server):
+        yield f"stopped until the market opens: {', '.join(resting)}"
+    try:
+        settings = read_market_settings(server.paths)
+        if settings.refuse_upgrades or settings.holidays_file or resting:
+            holidays = holidays_of(server.paths, settings)
+            if holidays.ended(server.wall().astimezone(new_york()).date()):
+                yield ended_note(holidays.file)
+    except MarketSettingsError as error:
+        yield f"{error.message}; upgrades are refused until that is corrected"
+    if server.paths.ignore_window.exists():
+        path = server.paths.shown(server.paths.ignore_window)
+        yield f"{path} exists: upgrades are not refused until the next boot"
