@@ -31,7 +31,8 @@ def _words(command: str) -> str:
     said = command.rstrip("\0").split("\0")
     if Path(said[0]).name.startswith("python"):
         said = said[1:]  # a program in Python is named by its script
-    words, skip = [], False
+    words: list[str] = []
+    skip = False
     for word in said:
         if not skip and not word.startswith("-"):
             words.append(Path(word).name if not words or word.endswith(".deb") else word)
