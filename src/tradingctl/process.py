@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,15 +42,31 @@ class Outcome:
 class Runner(Protocol):
     """Starts a program and waits for it; tests give one that starts nothing."""
 
-    def run(self, command: Sequence[str], timeout: float = 60.0) -> Outcome:
-        """Return what ``command`` did within ``timeout`` seconds; never raises."""
+    def run(
+        self,
+        command: Sequence[str],
+        timeout: float = 60.0,
+        variables: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """Return what ``command`` did within ``timeout`` seconds; never raises.
+
+        ``variables`` are added to its environment, for secrets that no command line may hold.
+        """
 
 
 class Programs:
     """The runner that really starts programs."""
 
-    def run(self, command: Sequence[str], timeout: float = 60.0) -> Outcome:
-        """Return what ``command`` did within ``timeout`` seconds; never raises."""
+    def run(
+        self,
+        command: Sequence[str],
+        timeout: float = 60.0,
+        variables: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """Return what ``command`` did within ``timeout`` seconds; never raises.
+
+        ``variables`` are added to its environment, for secrets that no command line may hold.
+        """
         kept = {key: value for key, value in os.environ.items() if key.startswith(KEPT_PREFIXES)}
         try:
             done = subprocess.run(
@@ -59,7 +75,7 @@ class Programs:
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
-                env={**kept, "PATH": SEARCH_PATH, "LANG": "C.UTF-8"},
+                env={**kept, "PATH": SEARCH_PATH, "LANG": "C.UTF-8", **(variables or {})},
                 timeout=timeout,
                 check=False,
             )
