@@ -6,6 +6,9 @@ from debstack.model import placeholders
 from debstack.model.definition import Component, HealthCheck, UnitDefinition
 from tradingctl import description
 
+SETTINGS = "usr/share/trading/settings"
+"""Where a payload holds the defaults of the files in /etc/trading."""
+
 TRACKED = ".tracked"
 """Where the tree keeps tracked files of a state directory; see tradingctl.description.State."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from tradingctl.commands import backup, health, market, release
+from tradingctl.commands import backup, health, market, release, settings
 from tradingctl.commands.adding import EXIT_CODES, Commands
 from tradingctl.errors import TradingError
 from tradingctl.server import Server, this_server
@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     release.add_commands(commands)
     backup.add_commands(commands)
     market.add_commands(commands)
+    settings.add_commands(commands)
     return top
 
 

@@ -152,6 +152,19 @@ class Paths:
         """The directory of the administrator's settings."""
         return self.root / "etc/trading"
 
+    def setting(self, name: str) -> Path:
+        """Return one file of the administrator's settings."""
+        return self.settings / name
+
+    @property
+    def default_settings(self) -> Path:
+        """Where packages put the settings as the release brings them."""
+        return self.root / "usr/share/trading/settings"
+
+    def default_setting(self, name: str) -> Path:
+        """Return one file of settings as the release brings it."""
+        return self.default_settings / name
+
     @property
     def environment(self) -> Path:
         """The file that says whether this is staging or production."""

@@ -16,6 +16,7 @@ from tradingctl.market.notes import market_notes
 from tradingctl.parallel import for_each
 from tradingctl.report import table
 from tradingctl.server import Server
+from tradingctl.settings import Difference, differences
 from tradingctl.systemd import UnitState
 
 UNKNOWN = "unknown"
@@ -55,6 +56,7 @@ class Status:
     last_good: LastGood | None
     components: tuple[ComponentStatus, ...]
     notes: tuple[str, ...] = ()
+    settings: tuple[Difference, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """Return what ``status --json`` prints."""
@@ -111,6 +113,7 @@ def status(server: Server, inventory: Inventory) -> Status:
         last_good=last_good,
         components=components,
         notes=tuple(notes),
+        settings=tuple(differences(server.paths)),
     )
 
 
@@ -154,6 +157,7 @@ def status_text(found: Status) -> str:
         f"environment  {found.environment or UNKNOWN}",
         "verified     " + (f"{last.release} at {last.verified_at}" if last else "no release yet"),
         *(f"note         {note}" for note in found.notes),
+        *(line for each in found.settings for line in _settings_lines(each)),
         "",
     ]
     rows = [("COMPONENT", "VERSION", "COMMIT", "UNIT", "PORT", "STATE", "SINCE", "HEALTH")]
@@ -170,6 +174,10 @@ def status_text(found: Status) -> str:
         if not component.units:
             rows.append((*first, "-", "-", "-", "-", "-"))
     return "\n".join(lines) + "\n" + table(rows)
+
+
+def _settings_lines(difference: Difference) -> list[str]:
+    return [f"settings     {difference.text}", f"             next: {difference.next_command}"]
 
 
 def age_text(seconds: float) -> str:

@@ -62,6 +62,7 @@ DEFAULT_PACKAGES = (
     "systemd",
     "systemd-sysv",
     "tzdata",
+    "ucf",
     "util-linux",
     "xz-utils",
     "zlib1g",

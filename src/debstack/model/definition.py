@@ -88,7 +88,7 @@ class Python:
 
 @dataclass(frozen=True)
 class Config:
-    """A conffile: ``/etc/trading/<name>``, its content taken from ``packaging/<source>``."""
+    """Settings: ``/etc/trading/<name>``, the default taken from ``packaging/<source>``."""
 
     name: str
     source: str

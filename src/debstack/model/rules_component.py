@@ -16,7 +16,7 @@ from debstack.model.rules_unit import unit_problems
 # What the build puts into a component's root.
 RESERVED_PATHS = (".venv", ".tracked", "RELEASE.json")
 # What the packages and the administrator have in /etc/trading.
-RESERVED_SETTINGS = ("backup.env", "environment", "secrets")
+RESERVED_SETTINGS = ("backup.env", "deploy.conf", "environment", "secrets", "skip-verify")
 SHORTEST_SECRET = 12
 _LONGEST_SUMMARY = 79  # Policy 3.4.1: less than 80 characters
 _DEPENDS = re.compile(
@@ -27,7 +27,7 @@ _DEPENDS = re.compile(
 
 
 def component_problems(component: Component, packaging: Path) -> list[Problem]:
-    """Return every rule that ``component`` breaks on its own; ``packaging`` holds its conffiles."""
+    """Return every rule that ``component`` breaks on its own; ``packaging`` holds its settings."""
     found = Findings(f"packaging/components/{component.name}.toml")
     found.package("name", component.name)
     found.require(

@@ -186,6 +186,7 @@ def _write_component_debian(
         "url": url,
         "vcs_git": url if "://" in url and not url.startswith("file:") else "",
         "directories": stage.state_directories(component),
+        "settings": [each.name for each in component.config],
         "distributions": [_credit(folder, each) for folder, each in environment.distributions()],
     }
     changelog = release.changelog(component.name, version, change)
@@ -222,7 +223,12 @@ def common_contents(release: Release, folder: Path) -> None:
         (modules / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(module, modules / relative)
     changelog = release.changelog(name, release.version(name), "tradingctl and the shared places")
-    write_debian("common", name, changelog, release.values(), folder)
+    components = [each.name for each in release.definition.components]
+    values = {
+        **release.values(),
+        "guarded": [Names.of(release.definition).stack, name, *components],
+    }
+    write_debian("common", name, changelog, values, folder)
     venv.normalise(folder / "payload", changelog.epoch)
 
 
@@ -263,6 +269,8 @@ def ibgateway_contents(release: Release, name: str, folder: Path) -> None:
     values = {
         **release.values(),
         "sandbox": [line for line in directives() if line[0] != "MemoryDenyWriteExecute"],
+        "settings": ["ibgateway.env"],
+        "units": ["ibgateway"],
     }
     changelog = release.changelog(name, release.version(name), "unit and configuration template")
     write_debian("ibgateway", name, changelog, values, folder)

@@ -112,7 +112,7 @@ def input_digest(
         document["archive"] = asdict(stack.archive)
         document["suite"] = f"{target.name}-{stack.channels[0].name}"
         document["keys"] = {path.name: sha256_of(path) for path in public_keys(project)}
-    if kind == "stack":
+    if kind in ("common", "stack"):
         document["components"] = stack.components
     text = json.dumps(document, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from debstack import trial
-from debstack.describe import TRACKED
+from debstack.describe import SETTINGS, TRACKED
 from debstack.errors import StartError
 from debstack.model import placeholders
 from debstack.model.definition import Component, UnitDefinition
@@ -134,11 +134,11 @@ def _at(check: dict[str, object], place: Place) -> dict[str, object]:
 
 
 def _environment_files(component: Component, payload: Path) -> dict[str, str]:
-    """Return the variables of the component's .env conffiles (systemd.exec(5), unquoted values)."""
+    """Return the variables of the component's .env settings (systemd.exec(5), unquoted values)."""
     variables = {}
     for config in component.config:
         if config.name.endswith(".env"):
-            for line in (payload / "etc/trading" / config.name).read_text("utf-8").splitlines():
+            for line in (payload / SETTINGS / config.name).read_text("utf-8").splitlines():
                 name, separator, value = line.strip().partition("=")
                 if separator and not name.startswith(("#", ";")):
                     variables[name.strip()] = value.strip().strip("'\"")
@@ -177,8 +177,8 @@ def _lay_out(component: Component, payload: Path, work: Path, place: Place) -> N
                           folder, place.tree / TRACKED / each.path)  # fmt: skip
     state.mkdir(parents=True, exist_ok=True)
     (work / "log" / component.name).mkdir(parents=True)
-    if (payload / "etc/trading").is_dir():
-        shutil.copytree(payload / "etc/trading", work / "etc")
+    if (payload / SETTINGS).is_dir():
+        shutil.copytree(payload / SETTINGS, work / "etc")
     else:
         (work / "etc").mkdir()
 
@@ -250,7 +250,7 @@ def _free_port() -> int:
 def _start_error(component: Component, output: str) -> StartError:
     lines = output.rstrip().splitlines()
     file = f"packaging/components/{component.name}.toml"
-    hint = f"see the unit and its checks in {file}, and its conffiles in packaging/conf"
+    hint = f"see the unit and its checks in {file}, and its settings in packaging/conf"
     if any("ModuleNotFoundError" in line or "ImportError" in line for line in lines) or any(
         "no distribution brings" in line for line in lines
     ):

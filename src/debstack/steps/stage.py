@@ -15,13 +15,15 @@ from pathlib import Path, PurePosixPath
 
 import pathspec
 
-from debstack.describe import TRACKED, places
+from debstack.describe import SETTINGS, TRACKED, places
 from debstack.errors import BuildError
 from debstack.model import placeholders
 from debstack.model.definition import Component
 from debstack.model.sandbox import directives
 from debstack.render import render_one
 from tradingctl.description import Component as Description
+
+NEEDRESTART = "etc/needrestart/conf.d"
 
 
 def unpack(tar: Path, destination: Path, exclude: tuple[str, ...] = ()) -> None:
@@ -58,9 +60,14 @@ def stage(
     for path in component.logs:
         _replace_by_link(tree / path, f"/var/log/trading/{component.name}", f"logs: {path!r}")
     for config in component.config:
-        _write(payload / "etc/trading" / config.name, (conf / config.source).read_text("utf-8"))
+        text = (conf / config.source).read_text("utf-8")
+        _write(payload / SETTINGS / config.name, text)
     for unit, text in units(component, homepage).items():
         _write(payload / "lib/systemd/system" / unit, text)
+    _write(
+        payload / NEEDRESTART / f"{component.name}.conf",
+        render_one("_needrestart.conf", {"units": [each.name for each in component.units]}),
+    )
     _write(
         payload / "usr/share/trading/components" / f"{description.package}.json",
         description.to_json(),

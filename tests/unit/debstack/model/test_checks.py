@@ -181,7 +181,7 @@ def test_a_broken_rule_is_reported_where_it_is(
 
 
 @pytest.mark.parametrize("link", ["/etc/hostname", "../stack.toml"])
-def test_a_conffile_is_not_a_link(tmp_path: Path, link: str) -> None:
+def test_settings_are_not_a_link(tmp_path: Path, link: str) -> None:
     folder = project.write(tmp_path, {"packaging/conf/web.env": None})
     (folder / "packaging/conf").mkdir()
     (folder / "packaging/conf/web.env").symlink_to(link)
@@ -190,7 +190,7 @@ def test_a_conffile_is_not_a_link(tmp_path: Path, link: str) -> None:
     assert [each.key for each in raised.value.problems] == ["config[0].source"]
 
 
-def test_two_components_cannot_ship_one_conffile(tmp_path: Path) -> None:
+def test_two_components_cannot_ship_one_file_of_settings(tmp_path: Path) -> None:
     shared = '\n[[config]]\nname = "trading.yaml"\nsource = "conf/web.env"\n'
     folder = project.write(
         tmp_path,

@@ -119,7 +119,7 @@ def test_the_ref_and_other_targets_do_not_count(demo: Release) -> None:
     assert changed(before, relocked(demo, requirements={**locked, "trixie": "5" * 64})) == set()
 
 
-def test_the_content_of_a_conffile_counts(demo: Release) -> None:
+def test_the_content_of_settings_counts(demo: Release) -> None:
     before = digests(demo)
     (demo.project / "packaging/conf/web.env").write_text("WEB_THEME=dark\n")
     assert changed(before, demo) == {WEB}
@@ -156,7 +156,7 @@ def test_the_stack_counts_where_it_is_written(demo: Release) -> None:
     }
     assert changed(
         before, redefined(demo, lambda d: stack_with(d, components=("web", "feed")))
-    ) == {"demo-stack"}
+    ) == {"demo-common", "demo-stack"}
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def web(tmp_path: Path) -> Component:
 
 @pytest.fixture
 def payload(tmp_path: Path) -> Path:
-    etc = tmp_path / "payload/etc/trading"
+    etc = tmp_path / "payload/usr/share/trading/settings"
     etc.mkdir(parents=True)
     (etc / "web.env").write_text(
         "# comment\n; comment\n\nWEB_THEME = light\nWEB_PORT=1\nWEB_BIND='127.0.0.1'\nnonsense\n"
@@ -53,7 +53,7 @@ def environment(unit: dict[str, object]) -> dict[str, str]:
     return env
 
 
-def test_conffiles_win_over_the_unit_and_secrets_are_generated(
+def test_settings_win_over_the_unit_and_secrets_are_generated(
     web: Component, payload: Path
 ) -> None:
     (unit,) = planned(web, payload)

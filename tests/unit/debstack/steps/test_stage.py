@@ -143,16 +143,17 @@ def test_the_code_knows_which_release_it_is(web: Component, tmp_path: Path) -> N
     }
 
 
-def test_conffiles_units_and_description_are_in_place(web: Component, tmp_path: Path) -> None:
+def test_settings_units_and_description_are_in_place(web: Component, tmp_path: Path) -> None:
     payload = staged(web, tmp_path)
     files = {p.relative_to(payload).as_posix() for p in payload.rglob("*") if p.is_file()}
     assert files == {
-        "etc/trading/web.env",
+        "etc/needrestart/conf.d/web.conf",
         "lib/systemd/system/web-server.service",
         "usr/lib/trading/web/RELEASE.json",
         "usr/share/trading/components/web.json",
+        "usr/share/trading/settings/web.env",
     }
-    assert (payload / "etc/trading/web.env").read_text() == "WEB_THEME=light\n"
+    assert (payload / "usr/share/trading/settings/web.env").read_text() == "WEB_THEME=light\n"
     text = (payload / "usr/share/trading/components/web.json").read_text()
     assert parse_component(text, "web.json").commit == "c" * 40
 
