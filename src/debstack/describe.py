@@ -34,7 +34,7 @@ def describe(
         commit=commit,
         units=tuple(_unit(component.name, unit) for unit in component.units),
         state=tuple(
-            description.State(state.path, state.databases, state.tracked)
+            description.State(state.path, state.databases, state.tracked, state.artifacts)
             for state in component.state
         ),
         logs=component.logs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from tradingctl.commands import health, market, release
+from tradingctl.commands import backup, health, market, release
 from tradingctl.commands.adding import EXIT_CODES, Commands
 from tradingctl.errors import TradingError
 from tradingctl.server import Server, this_server
@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     health.add_commands(commands)
     release.add_commands(commands)
     market.add_commands(commands)
+    backup.add_commands(commands)
     return top
 
 

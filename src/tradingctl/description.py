@@ -60,12 +60,14 @@ class State:
     """A directory below the root that the service writes and that outlives the release.
 
     ``databases`` are the SQLite files in it. With ``tracked`` the repository ships files in this
-    directory too; they lie under ``.tracked/<path>`` and are linked into the state directory.
+    directory too; they lie under ``.tracked/<path>`` and are linked into the state directory. With
+    ``artifacts`` the files in it are backed up daily.
     """
 
     path: str
     databases: tuple[str, ...] = ()
     tracked: bool = False
+    artifacts: bool = False
 
 
 @dataclass(frozen=True)

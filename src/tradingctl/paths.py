@@ -88,6 +88,26 @@ class Paths:
         return self.settings / "backup.env"
 
     @property
+    def artifact_backups(self) -> Path:
+        """The directory of the snapshots of what is no database."""
+        return self.backups / "artifacts"
+
+    @property
+    def uploaded(self) -> Path:
+        """The id of the backup that the restic repository has got last."""
+        return self.backups / ".uploaded"
+
+    @property
+    def restic_cache(self) -> Path:
+        """What restic keeps of its repository; may be removed at any time."""
+        return self.root / "var/cache/trading-backup"
+
+    @property
+    def restore_record(self) -> Path:
+        """What a restore is about to do; left there by one that was cut short."""
+        return self.state / "restore.json"
+
+    @property
     def deploy_settings(self) -> Path:
         """The administrator's settings of when an upgrade may happen."""
         return self.settings / "deploy.conf"

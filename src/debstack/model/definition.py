@@ -101,6 +101,7 @@ class StateDirectory:
     path: str
     databases: tuple[str, ...] = ()
     tracked: bool = False
+    artifacts: bool = False
 
 
 @dataclass(frozen=True)

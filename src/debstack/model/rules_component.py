@@ -16,7 +16,7 @@ from debstack.model.rules_unit import unit_problems
 # What the build puts into a component's root.
 RESERVED_PATHS = (".venv", ".tracked", "RELEASE.json")
 # What the packages and the administrator have in /etc/trading.
-RESERVED_SETTINGS = ("environment", "secrets")
+RESERVED_SETTINGS = ("backup.env", "environment", "secrets")
 SHORTEST_SECRET = 12
 _LONGEST_SUMMARY = 79  # Policy 3.4.1: less than 80 characters
 _DEPENDS = re.compile(
@@ -135,6 +135,12 @@ def _directories(component: Component, found: Findings) -> None:
         found.unique(
             "database",
             ((f"state[{n}].databases[{m}]", each) for m, each in enumerate(state.databases)),
+        )
+        found.require(
+            not (state.artifacts and state.databases),
+            f"state[{n}].artifacts",
+            "is backed up as files, and a database in use cannot be copied as one",
+            "another folder for the databases",
         )
 
 

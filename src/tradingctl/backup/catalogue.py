@@ -35,12 +35,12 @@ class Unreadable:
 
 
 @contextlib.contextmanager
-def locked(server: Server) -> Iterator[None]:
-    """Keep others from the backups, and clear away what a crash left.
+def locked(server: Server, folder: Path | None = None) -> Iterator[None]:
+    """Keep others from the backups in a directory, and clear away what a crash left.
 
     Raises BackupError when another one does not end within ten minutes.
     """
-    folder = server.paths.backups
+    folder = folder or server.paths.backups
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -17,12 +17,11 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from tradingctl.account import Account
-from tradingctl.backup.rights import rights_of
+from tradingctl.backup.rights import open_state, rights_of
 from tradingctl.errors import BackupError
 from tradingctl.inventory import Inventory
 from tradingctl.paths import Paths
 from tradingctl.server import Clock
-from tradingctl.state import DIRECTORY
 
 LOG_FILES = ("-wal", "-journal")
 """What holds committed or half-written pages beside the database itself."""
@@ -72,7 +71,7 @@ def look(paths: Paths, database: Database) -> Trace | None:
     now = time.time_ns()
     files: dict[str, str] = {}
     newest = size = 0
-    with open_folder(paths, database) as folder:
+    with open_state(paths, PurePosixPath(database.component, database.name).parent) as folder:
         for suffix in ("", *LOG_FILES):
             found = _entry(folder, database, suffix)
             if found is None and not suffix:
@@ -102,30 +101,6 @@ def _entry(folder: int | None, database: Database, suffix: str) -> os.stat_resul
             f"ls -l {database.file.parent}  # to have it on another disk, use a bind mount",
         )
     return found
-
-
-@contextlib.contextmanager
-def open_folder(paths: Paths, database: Database) -> Iterator[int | None]:
-    """Give the opened directory of a database, None when there is none; follows no link.
-
-    Raises BackupError when a part of its path is a link or a file.
-    """
-    relative = PurePosixPath(database.component) / PurePosixPath(database.name).parent
-    with contextlib.ExitStack() as opened:
-        path, folder = paths.state, None
-        for part in ("", *relative.parts):
-            path = path / part if part else path
-            try:
-                folder = os.open(part or path, DIRECTORY, dir_fd=folder if part else None)
-            except FileNotFoundError:
-                folder = None
-                break
-            except OSError as error:
-                raise BackupError(
-                    f"{path} is not a directory: {error.strerror}", f"ls -ld {path}"
-                ) from error
-            opened.callback(os.close, folder)
-        yield folder
 
 
 def copy(database: Database, target: Path, account: Account, clock: Clock) -> int:

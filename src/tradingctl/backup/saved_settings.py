@@ -7,7 +7,7 @@ import os
 import pwd
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tradingctl.backup.manifest import SavedSetting
@@ -47,6 +47,29 @@ def save(settings: Path, top: Path) -> tuple[list[SavedSetting], list[str]]:
             )
         )
     return saved, left_out
+
+
+def changed(settings: Path, saved: Iterable[SavedSetting]) -> str:
+    """Return the first file that is not as it was saved, empty when nothing changed."""
+    known = {each.name: each for each in saved}
+    for file in _walk(settings):
+        was = known.pop(file.relative_to(settings).as_posix(), None)
+        if was is None or not _same(file, was):
+            return str(file)
+    return str(settings / next(iter(known))) if known else ""
+
+
+def _same(file: Path, was: SavedSetting) -> bool:
+    found = file.lstat()
+    if _kind(found) != was.kind:
+        return False
+    owner = (found.st_uid, found.st_gid) == (was.uid, was.gid)
+    # Links have no mode of their own.
+    if not owner or (was.kind != "link" and stat.S_IMODE(found.st_mode) != was.mode):
+        return False
+    if was.kind == "link" and str(file.readlink()) != was.target:
+        return False
+    return was.kind == "directory" or (sha256(file) if file.is_file() else "") == was.sha256
 
 
 def size(settings: Path) -> int:

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from tradingctl import tree
 from tradingctl.account import find_account
-from tradingctl.backup import catalogue, database, saved_settings
+from tradingctl.backup import catalogue, database, restic, saved_settings
+from tradingctl.backup.configuration import read_configuration
 from tradingctl.backup.database import Database, Trace
 from tradingctl.backup.manifest import CHECKSUM, MANIFEST, Backup, SavedDatabase
 from tradingctl.deploy import history
 from tradingctl.errors import BackupError, TradingError
-from tradingctl.files import sha256, sync_directory, sync_file
+from tradingctl.files import sha256, sync_directory, sync_file, write_whole
 from tradingctl.inventory import Inventory
 from tradingctl.server import Server
 
@@ -43,7 +44,8 @@ def take(server: Server, inventory: Inventory, kind: str, release: str) -> Backu
     """Back up every declared database and the settings, while the services run.
 
     ``kind`` is ``upgrade``, ``manual`` or ``timer``. Raises BackupError, and leaves nothing behind,
-    when anything is not provably backed up.
+    when anything is not provably backed up. It also raises BackupError when the restic repository
+    did not get it, unless an upgrade waits for it: then this is a warning.
     """
     try:
         with catalogue.locked(server):
@@ -53,7 +55,46 @@ def take(server: Server, inventory: Inventory, kind: str, release: str) -> Backu
         raise
     if kind != "timer":
         history.record(server, "backup", release, backup.id, versions=backup.packages)
+    try:
+        upload(server, backup)
+    except BackupError as error:
+        history.record(server, "backup-failed", release, error.message)
+        if kind != "upgrade":
+            raise
+        server.warn(f"warning: {error.message}\n  next: {error.next_command}")
     return backup
+
+
+def upload(server: Server, backup: Backup) -> None:
+    """Copy a backup into the restic repository, if there is one. Raises BackupError."""
+    try:
+        environment = read_configuration(server.paths).restic
+        if not environment:
+            return
+        restic.upload(
+            server,
+            environment,
+            server.paths.backups / backup.id,
+            (restic.BACKUPS, f"kind={backup.kind}", f"release={backup.release or 'none'}"),
+            restic.UPGRADE_SECONDS if backup.kind == "upgrade" else restic.SECONDS,
+        )
+        write_whole(server.paths.uploaded, f"{backup.id}\n", 0o600)
+    except BackupError as error:
+        raise BackupError(
+            f"{backup.id} is complete on this server alone: {error.message}", error.next_command
+        ) from error
+
+
+def changed(server: Server, inventory: Inventory) -> str:
+    """Return what changed since the newest backup, empty for nothing. Raises BackupError."""
+    previous = catalogue.newest(server.paths)
+    if previous is None:
+        return "there is no backup yet"
+    for step in plan(server, inventory)[0]:
+        if step.earlier is None:
+            return f"{step.database.file} {step.reason}"
+    file = saved_settings.changed(server.paths.settings, previous.settings)
+    return f"{file} changed since {previous.id}" if file else ""
 
 
 def _take(server: Server, inventory: Inventory, kind: str, release: str) -> Backup:
@@ -64,7 +105,7 @@ def _take(server: Server, inventory: Inventory, kind: str, release: str) -> Back
     stack = {inventory.stack.package: inventory.stack.version} if inventory.stack else {}
     try:
         steps, absent = plan(server, inventory)
-        _require_space(paths.backups, _needed(server, steps))
+        require_space(paths.backups, _needed(server, steps))
         backup = Backup(
             id=name,
             kind=kind,
@@ -191,7 +232,8 @@ def _needed(server: Server, steps: list[Step]) -> int:
     return copied + saved_settings.size(server.paths.settings) + MARGIN
 
 
-def _require_space(folder: Path, needed: int) -> None:
+def require_space(folder: Path, needed: int) -> None:
+    """Raise BackupError, with the numbers, when fewer bytes are free than ``needed``."""
     available = shutil.disk_usage(folder).free
     if available < needed:
         raise BackupError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -73,11 +73,18 @@ class FakeSystem:
     journal: dict[str, str] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
     commands: list[list[str]] = field(default_factory=list)
+    variables: list[dict[str, str]] = field(default_factory=list)
     asked: int = 0
 
-    def run(self, command: Sequence[str], timeout: float = 60.0) -> Outcome:
+    def run(
+        self,
+        command: Sequence[str],
+        timeout: float = 60.0,
+        variables: Mapping[str, str] | None = None,
+    ) -> Outcome:
         """Answer as the program would."""
         self.commands.append(list(command))
+        self.variables.append(dict(variables or {}))
         line = " ".join(command)
         for start, code in self.codes.items():
             if line.startswith(start):

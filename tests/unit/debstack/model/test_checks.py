@@ -83,6 +83,8 @@ COMPONENT_CASES: list[Case] = [
     (WEB, '["logs"]', '["data/logs"]', "logs[0]", "lies in, or holds", "only the outer one"),
     (WEB, 'path = "data"', 'path = "logs/x"', "logs[0]", "'logs/x' of state[0].path", "outer"),
     (WEB, '"web.db"', '"../web.db"', "state[0].databases[0]", "leads out", "stay below"),
+    (WEB, '["web.db"]', '["web.db"]\nartifacts = true', "state[0].artifacts", "as files",
+     "another"),
     (WEB, '["web.db"]', '["a.db", "a.db"]', "state[0].databases[1]", "same as", "once"),
     (WEB, 'name = "web.env"', 'name = "sub/web.env"', "config[0].name", "plain file", "web.env"),
     (WEB, 'name = "web.env"', 'name = "secrets"', "config[0].name", "belongs to the stack", ""),

@@ -212,9 +212,7 @@ def test_too_little_space_is_said_in_numbers(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create(database(machine))
-    monkeypatch.setattr(
-        shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 4, 5_000_000)
-    )  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Mock(free=5_000_000))
     with pytest.raises(BackupError) as raised:
         take(machine, "upgrade")
     assert f"{machine.paths.backups} has 5.0 MB available, 16.8 MB are needed" in str(raised.value)

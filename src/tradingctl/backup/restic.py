@@ -1,0 +1,73 @@
+"""Copies of the backups in a restic repository, when backup.env names one.
+
+restic gets the finished files, never a live database. Its exit code is 0 when everything is there;
+1 is a failure, 3 that some file could not be read, and whatever else is a failure too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tradingctl.backup.configuration import Keep
+from tradingctl.errors import BackupError
+from tradingctl.process import NOT_FOUND
+from tradingctl.server import Server
+
+BACKUPS = "trading-backup"
+ARTIFACTS = "trading-artifacts"
+UPGRADE_SECONDS = 300.0
+SECONDS = 3600.0
+REASONS = {3: "some files could not be read", 124: "it did not end in time"}
+
+
+def backup_command(path: Path, tags: Sequence[str]) -> list[str]:
+    """Return the command that copies ``path`` into the repository."""
+    named = [word for tag in tags for word in ("--tag", tag)]
+    return ["restic", "backup", "--quiet", *named, "--", str(path)]
+
+
+def forget_command(tag: str, keep: Sequence[str]) -> list[str]:
+    """Return the command that removes what need not stay of the snapshots with a tag.
+
+    They are one group: each has a path of its own.
+    """
+    return ["restic", "forget", "--quiet", "--tag", tag, "--group-by", "host", *keep, "--prune"]
+
+
+def upload(
+    server: Server, restic: Mapping[str, str], path: Path, tags: Sequence[str], seconds: float
+) -> None:
+    """Copy ``path`` into the repository. Raises BackupError."""
+    _run(server, restic, backup_command(path, tags), seconds)
+
+
+def forget(server: Server, restic: Mapping[str, str], keep: Keep) -> None:
+    """Remove from the repository what need not stay. Raises BackupError."""
+    kept = [
+        *("--keep-last", str(keep.last), "--keep-tag", "kind=manual"),
+        *("--keep-within-hourly", f"{max(1, keep.hourly)}h"),
+        *("--keep-within-daily", f"{max(1, keep.daily)}d"),
+    ]
+    _run(server, restic, forget_command(BACKUPS, kept), SECONDS)
+    kept = ["--keep-last", str(keep.artifacts)]
+    _run(server, restic, forget_command(ARTIFACTS, kept), SECONDS)
+
+
+def _run(server: Server, restic: Mapping[str, str], command: Sequence[str], seconds: float) -> None:
+    cache = str(server.paths.restic_cache)
+    variables = {"RESTIC_CACHE_DIR": cache, "HOME": "/root", **restic}
+    outcome = server.runner.run(command, timeout=seconds, extra=variables)
+    if outcome.code == NOT_FOUND:
+        raise BackupError(
+            f"{server.paths.backup_settings} names a restic repository, and restic is not"
+            " installed",
+            "apt-get install restic",
+        )
+    if outcome.code != 0:
+        reason = REASONS.get(outcome.code, "")
+        raise BackupError(
+            f"restic {command[1]} failed with exit code {outcome.code}"
+            f"{f' ({reason})' if reason else ''}: {outcome.said}",
+            f"(set -a; . {server.paths.backup_settings}; restic snapshots || restic init)",
+        )

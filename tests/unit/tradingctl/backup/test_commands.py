@@ -1,0 +1,216 @@
+"""``tradingctl backup``, as a person, the timers and restic see it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from tests.unit.tradingctl.backup.writing import create, database, inventory
+from tests.unit.tradingctl.fakes import Machine, stream
+
+from tradingctl.backup import catalogue, snapshot
+from tradingctl.cli import main
+from tradingctl.deploy.history import read_events
+from tradingctl.description import State
+
+REPOSITORY = "RESTIC_REPOSITORY=/srv/restic\nRESTIC_PASSWORD=s3cret\n"
+
+
+@pytest.fixture(autouse=True)
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ten seconds have passed since whatever was written."""
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + 10_000_000_000)
+
+
+@pytest.fixture
+def installed(machine: Machine) -> Machine:
+    inventory(machine)
+    create(database(machine))
+    return machine
+
+
+def backup(machine: Machine, *words: str) -> int:
+    return main(["backup", *words], machine.server)
+
+
+def ids(machine: Machine) -> list[str]:
+    return [each.id for each in catalogue.read_all(machine.paths)[0]]
+
+
+def said(machine: Machine) -> str:
+    text = machine.out.getvalue()
+    machine.out.truncate(0)
+    machine.out.seek(0)
+    return text
+
+
+def test_by_hand_it_says_what_is_in_it(installed: Machine) -> None:
+    assert backup(installed) == 0
+    first, *rest = said(installed).splitlines()
+    assert first.startswith(f"{ids(installed)[0]}: 1 databases, 2 settings, ")
+    assert rest == ["  /var/lib/trading/marketdata-stream/data/ticks.db  0.0 MB"]
+    (event,) = read_events(installed.server)
+    assert (event.event, event.detail) == ("backup", ids(installed)[0])
+    assert event.versions == {"marketdata-stream": stream().version}
+
+
+def test_it_needs_root(installed: Machine) -> None:
+    installed.euid = 1000
+    for words in ([], ["--list"], ["--timer"]):
+        assert backup(installed, *words) == 5
+    assert not installed.paths.backups.exists()
+
+
+def test_the_timer_backs_up_only_what_changed(installed: Machine) -> None:
+    assert backup(installed, "--timer") == 0
+    assert "there is no backup yet" in said(installed)
+    assert backup(installed, "--timer") == 0
+    assert said(installed) == f"nothing changed since {ids(installed)[0]}; no new backup\n"
+    assert len(ids(installed)) == 1
+    installed.write("etc/trading/stream.env", "MODE=other\n")
+    assert backup(installed, "--timer") == 0
+    assert "etc/trading/stream.env changed since" in said(installed)
+    database(installed).unlink()
+    create(database(installed), pairs=9)
+    assert backup(installed, "--timer") == 0
+    assert f"{database(installed)} was written to since" in said(installed)
+    assert len(ids(installed)) == 3
+    assert [each.event for each in read_events(installed.server)] == []
+
+
+@pytest.mark.parametrize("change", ["mode", "gone", "new"])
+def test_every_change_of_a_setting_counts(installed: Machine, change: str) -> None:
+    backup(installed, "--timer")
+    file = installed.paths.secrets / "stream.env"
+    if change == "mode":
+        file.chmod(0o600)
+    elif change == "gone":
+        file.unlink()
+    else:
+        (file.parent / "link.env").symlink_to(file)
+    backup(installed, "--timer")
+    assert len(ids(installed)) == 2
+
+
+def test_the_timer_removes_what_need_not_stay_and_nothing_made_by_hand(installed: Machine) -> None:
+    installed.write("etc/trading/backup.env", "BACKUP_KEEP_LAST=1\nBACKUP_KEEP_HOURLY=0\n"
+                    "BACKUP_KEEP_DAILY=0\n")  # fmt: skip
+    backup(installed)
+    backup(installed, "--timer")
+    installed.write("etc/trading/stream.env", "MODE=other\n")
+    backup(installed, "--timer")
+    removed = [line for line in said(installed).splitlines() if line.startswith("removed")]
+    assert [each.split("-")[-1] for each in ids(installed)] == ["timer", "manual"]
+    assert removed == []
+    installed.write("etc/trading/stream.env", "MODE=another\n")
+    earlier = ids(installed)[0]
+    backup(installed, "--timer")
+    assert f"removed {earlier}: nothing asks for it" in said(installed)
+    assert backup(installed, "--prune") == 0
+    assert [each.split("-")[-1] for each in ids(installed)] == ["manual"]
+
+
+def test_a_mistake_in_backup_env_is_an_error_after_the_backup(installed: Machine) -> None:
+    installed.write("etc/trading/backup.env", "BACKUP_KEEP=1\n")
+    assert backup(installed, "--timer") == 5
+    assert "backup.env: line 1: unknown key 'BACKUP_KEEP'" in installed.err.getvalue()
+    assert len(ids(installed)) == 1
+
+
+def test_list_shows_them_newest_first(installed: Machine) -> None:
+    assert backup(installed, "--list") == 0
+    assert said(installed).startswith("no backup yet in ")
+    backup(installed)
+    backup(installed)
+    said(installed)
+    installed.write("var/backups/trading/20261125T144846Z-timer/manifest.json", "{}")
+    assert backup(installed, "--list") == 0
+    lines = said(installed).splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ids(installed)
+    assert "20261125T144846Z-timer" in lines[3]
+    assert "unreadable" in lines[3]
+    assert "manifest.json: not a manifest" in installed.err.getvalue()
+    assert backup(installed, "--list", "--json") == 0
+    data = json.loads(said(installed))
+    assert [each["id"] for each in data["backups"]] == ids(installed)
+    assert [each["id"] for each in data["unreadable"]] == ["20261125T144846Z-timer"]
+
+
+def test_restic_gets_the_finished_backup_and_its_secrets_by_the_environment(
+    installed: Machine,
+) -> None:
+    installed.write("etc/trading/backup.env", REPOSITORY)
+    assert backup(installed) == 0
+    path = installed.paths.backups / ids(installed)[0]
+    assert installed.system.ran("restic") == [
+        "restic backup --quiet --tag trading-backup --tag kind=manual"
+        f" --tag release=2026.11.23.1 -- {path}"
+    ]
+    (given,) = [each for each in installed.system.variables if each]
+    assert given["RESTIC_REPOSITORY"] == "/srv/restic"
+    assert given["RESTIC_PASSWORD"] == "s3cret"
+    assert [each for each in installed.system.commands if "s3cret" in " ".join(each)] == []
+    assert installed.paths.uploaded.read_text().strip() == ids(installed)[0]
+
+
+@pytest.mark.parametrize("code", [1, 3, 12, 127])
+def test_when_restic_fails_the_local_backup_stays_and_the_timer_fails(
+    installed: Machine, code: int
+) -> None:
+    installed.write("etc/trading/backup.env", REPOSITORY)
+    installed.system.codes["restic backup"] = code
+    assert backup(installed, "--timer") == 5
+    (made,) = ids(installed)
+    assert f"{made} is complete on this server alone: " in installed.err.getvalue()
+    assert catalogue.damage(installed.paths, catalogue.read(installed.paths, made)) == ""
+    assert [each.event for each in read_events(installed.server)] == ["backup-failed"]
+    # And when the repository is back, it gets what it missed.
+    del installed.system.codes["restic backup"]
+    assert backup(installed, "--timer") == 0
+    assert len(installed.system.ran("restic backup")) == 2
+    assert backup(installed, "--timer") == 0
+    assert len(installed.system.ran("restic backup")) == 2
+    assert ids(installed) == [made]
+
+
+def test_when_restic_fails_before_an_upgrade_it_is_a_warning(installed: Machine) -> None:
+    installed.write("etc/trading/backup.env", REPOSITORY)
+    installed.system.codes["restic backup"] = 1
+    made = snapshot.take(installed.server, inventory(installed), "upgrade", "r2")
+    assert ids(installed) == [made.id]
+    assert "warning: " in installed.err.getvalue()
+    assert [each.event for each in read_events(installed.server)] == ["backup", "backup-failed"]
+
+
+def test_backups_do_not_pile_up_while_restic_fails(installed: Machine) -> None:
+    installed.write("etc/trading/backup.env", f"{REPOSITORY}BACKUP_KEEP_LAST=1\n"
+                    "BACKUP_KEEP_HOURLY=0\nBACKUP_KEEP_DAILY=0\n")  # fmt: skip
+    installed.system.codes["restic backup"] = 1
+    for n in range(3):
+        installed.write("etc/trading/stream.env", f"MODE={n}\n")
+        assert backup(installed, "--timer") == 5
+    assert len(ids(installed)) == 1
+
+
+def test_artifacts_are_a_matter_of_declaration(installed: Machine) -> None:
+    assert backup(installed, "--artifacts") == 0
+    assert said(installed) == "no component declares artifacts\n"
+    assert not installed.paths.artifact_backups.exists()
+
+
+def test_the_daily_run_saves_artifacts_and_lets_restic_forget(installed: Machine) -> None:
+    installed.describe(stream(state=(State("out", artifacts=True),)))
+    installed.write("var/lib/trading/marketdata-stream/out/run 1/result.csv", "a,b\n")
+    installed.write("etc/trading/backup.env", REPOSITORY)
+    assert backup(installed, "--artifacts") == 0
+    (name,) = [each.name for each in installed.paths.artifact_backups.iterdir()]
+    assert said(installed) == f"artifacts {name}: 1 files, 0.0 MB, 1 copied\n"
+    path = installed.paths.artifact_backups / name
+    assert installed.system.ran("restic") == [
+        f"restic backup --quiet --tag trading-artifacts -- {path}",
+        "restic forget --quiet --tag trading-backup --group-by host --keep-last 12"
+        " --keep-tag kind=manual --keep-within-hourly 24h --keep-within-daily 14d --prune",
+        "restic forget --quiet --tag trading-artifacts --group-by host --keep-last 7 --prune",
+    ]
