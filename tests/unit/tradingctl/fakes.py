@@ -15,7 +15,7 @@ from threading import Thread
 
 from tradingctl.description import Check, Component, Secret, Stack, State, Unit
 from tradingctl.paths import Paths
-from tradingctl.process import Outcome
+from tradingctl.process import NOTHING, Outcome
 from tradingctl.server import Server
 from tradingctl.systemd import PROPERTIES
 
@@ -80,11 +80,11 @@ class FakeSystem:
         self,
         command: Sequence[str],
         timeout: float = 60.0,
-        variables: Mapping[str, str] | None = None,
+        extra: Mapping[str, str] = NOTHING,
     ) -> Outcome:
         """Answer as the program would."""
         self.commands.append(list(command))
-        self.variables.append(dict(variables or {}))
+        self.variables.append(dict(extra))
         line = " ".join(command)
         for start, code in self.codes.items():
             if line.startswith(start):
@@ -100,6 +100,10 @@ class FakeSystem:
         if command[0] == "journalctl":
             return Outcome(tuple(command), 0, self.journal.get(command[-1], ""))
         return Outcome(tuple(command), 0)
+
+    def follow(self, command: Sequence[str], extra: Mapping[str, str] = NOTHING) -> int:
+        """Answer as the program would."""
+        return self.run(command, extra=extra).code
 
     def _show(self, names: Sequence[str]) -> str:
         blocks = []
