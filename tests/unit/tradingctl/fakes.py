@@ -15,7 +15,7 @@ from threading import Thread
 
 from tradingctl.description import Check, Component, Secret, Stack, State, Unit
 from tradingctl.paths import Paths
-from tradingctl.process import Outcome
+from tradingctl.process import NOTHING, Outcome
 from tradingctl.server import Server
 from tradingctl.systemd import PROPERTIES
 
@@ -80,11 +80,19 @@ class FakeSystem:
         self,
         command: Sequence[str],
         timeout: float = 60.0,
+<<<<<<< HEAD
         variables: Mapping[str, str] | None = None,
     ) -> Outcome:
         """Answer as the program would."""
         self.commands.append(list(command))
         self.variables.append(dict(variables or {}))
+=======
+        extra: Mapping[str, str] = NOTHING,
+    ) -> Outcome:
+        """Answer as the program would."""
+        self.commands.append(list(command))
+        self.variables.append(dict(extra))
+>>>>>>> f6394f8424ded0ad511f57865558d63b429a16c5
         line = " ".join(command)
         for start, code in self.codes.items():
             if line.startswith(start):
@@ -100,6 +108,10 @@ class FakeSystem:
         if command[0] == "journalctl":
             return Outcome(tuple(command), 0, self.journal.get(command[-1], ""))
         return Outcome(tuple(command), 0)
+
+    def follow(self, command: Sequence[str], extra: Mapping[str, str] = NOTHING) -> int:
+        """Answer as the program would."""
+        return self.run(command, extra=extra).code
 
     def _show(self, names: Sequence[str]) -> str:
         blocks = []
