@@ -5,11 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-<<<<<<< HEAD
 from tradingctl.commands import backup, health, market, release, settings
-=======
-from tradingctl.commands import backup, health, market, release
->>>>>>> f6394f8424ded0ad511f57865558d63b429a16c5
 from tradingctl.commands.adding import EXIT_CODES, Commands
 from tradingctl.errors import TradingError
 from tradingctl.server import Server, this_server
@@ -28,11 +24,7 @@ def parser() -> argparse.ArgumentParser:
     release.add_commands(commands)
     backup.add_commands(commands)
     market.add_commands(commands)
-<<<<<<< HEAD
     settings.add_commands(commands)
-=======
-    backup.add_commands(commands)
->>>>>>> f6394f8424ded0ad511f57865558d63b429a16c5
     return top
 
 

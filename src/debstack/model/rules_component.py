@@ -16,11 +16,7 @@ from debstack.model.rules_unit import unit_problems
 # What the build puts into a component's root.
 RESERVED_PATHS = (".venv", ".tracked", "RELEASE.json")
 # What the packages and the administrator have in /etc/trading.
-<<<<<<< HEAD
 RESERVED_SETTINGS = ("backup.env", "deploy.conf", "environment", "secrets", "skip-verify")
-=======
-RESERVED_SETTINGS = ("backup.env", "environment", "secrets")
->>>>>>> f6394f8424ded0ad511f57865558d63b429a16c5
 SHORTEST_SECRET = 12
 _LONGEST_SUMMARY = 79  # Policy 3.4.1: less than 80 characters
 _DEPENDS = re.compile(

@@ -57,11 +57,7 @@ def forget(server: Server, restic: Mapping[str, str], keep: Keep) -> None:
 def _run(server: Server, restic: Mapping[str, str], command: Sequence[str], seconds: float) -> None:
     cache = str(server.paths.restic_cache)
     variables = {"RESTIC_CACHE_DIR": cache, "HOME": "/root", **restic}
-<<<<<<< HEAD
-    outcome = server.runner.run(command, timeout=seconds, variables=variables)
-=======
     outcome = server.runner.run(command, timeout=seconds, extra=variables)
->>>>>>> f6394f8424ded0ad511f57865558d63b429a16c5
     if outcome.code == NOT_FOUND:
         raise BackupError(
             f"{server.paths.backup_settings} names a restic repository, and restic is not"

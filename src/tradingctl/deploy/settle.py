@@ -80,7 +80,7 @@ def _close(server: Server, pending: Transaction, states: Mapping[str, PackageSta
     if broken:
         # The power went between the gate's verdict and dpkg's own record of it.
         command = ["dpkg", "--configure", "--pending"]
-        outcome = server.runner.run(command, timeout=DPKG_SECONDS, variables={HELD: "true"})
+        outcome = server.runner.run(command, timeout=DPKG_SECONDS, extra={HELD: "true"})
         if outcome.code != 0:
             return take_back(server, replace(pending, detail=f"{outcome}: {outcome.said}"))
     store.discard_incoming(server.paths)

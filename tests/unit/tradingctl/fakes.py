@@ -80,19 +80,11 @@ class FakeSystem:
         self,
         command: Sequence[str],
         timeout: float = 60.0,
-<<<<<<< HEAD
-        variables: Mapping[str, str] | None = None,
-    ) -> Outcome:
-        """Answer as the program would."""
-        self.commands.append(list(command))
-        self.variables.append(dict(variables or {}))
-=======
         extra: Mapping[str, str] = NOTHING,
     ) -> Outcome:
         """Answer as the program would."""
         self.commands.append(list(command))
         self.variables.append(dict(extra))
->>>>>>> f6394f8424ded0ad511f57865558d63b429a16c5
         line = " ".join(command)
         for start, code in self.codes.items():
             if line.startswith(start):

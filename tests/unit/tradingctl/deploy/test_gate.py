@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.unit.tradingctl.fakes import VERSION, Machine, stream, unit_state
 
 from tradingctl.cli import main
-from tradingctl.description import Stack
 from tradingctl.deploy.lastgood import LastGood, read_last_good, write_last_good
+from tradingctl.description import Stack
 
 NAME = "marketdata-stream"
 STACK = Stack("traderunner-stack", "2026.11.23.1", "2026.11.23.1", {NAME: VERSION})
