@@ -175,9 +175,12 @@ def _target(server: Server, pending: Transaction) -> store.Kept:
     if pending.target:
         return store.kept_release(server.paths, pending.target)
     good = read_last_good(server.paths)
-    if good is None or not any(pending.before.values()):
+    if good is None:
         raise RollbackError("no release was verified on this server before")
-    return store.kept_release(server.paths, good.release)
+    target = store.kept_release(server.paths, good.release)
+    if not pending.before.get(target.stack):
+        raise RollbackError(f"{target.stack} was not installed before")
+    return target
 
 
 def _give_up(
