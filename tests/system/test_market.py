@@ -13,7 +13,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.system.machine import Machine, Snapshot
+from tests.system.machine import Machine, Result, Snapshot
 from tests.system.project import Project
 from tests.system.stack import (
     API,
@@ -24,6 +24,7 @@ from tests.system.stack import (
     apt,
     assert_healthy,
     install_stack,
+    installed,
     installed_server,
     last_good,
     planned_intent,
@@ -207,6 +208,47 @@ def test_release_is_verified_while_the_market_is_closed_and_rests_then(
         assert tradingctl(machine, "market", "open", "--force").returncode == 0
         assert_healthy(machine)
         assert machine.read("/root/orders") == ""
+
+
+def test_window_vetoes_an_upgrade_before_anything_is_unpacked(
+    slim: Project, projects: Path, installed_slim: Snapshot
+) -> None:
+    project = slim.copy(projects / "window")
+    project.commit("automatictrader-api", {"README.md": "a third change\n"})
+    project.build()
+    with installed_server(installed_slim, project) as machine:
+        # Refused at whatever time this test runs, for nobody knows what is meant.
+        machine.write(DEPLOY_CONF, "UPGRADES_DURING_MARKET_HOURS=sometimes\n")
+        project.publish()
+        before = installed(machine)
+        invocations = [machine.systemctl_show(f"{unit}.service")["InvocationID"] for unit in UNITS]
+
+        for veto in (install_stack(machine, check=False), dpkg_install(machine, project)):
+            assert veto.returncode != 0
+            assert "no upgrade, because it is not known whether one is allowed now" in veto.output
+            assert f"{DEPLOY_CONF}: line 1: UPGRADES_DURING_MARKET_HOURS: 'some" in veto.output
+            assert f"next: sensible-editor {DEPLOY_CONF}" in veto.output
+            assert installed(machine) == before
+            assert machine.run("dpkg", "--audit").output == ""
+        assert [
+            machine.systemctl_show(f"{unit}.service")["InvocationID"] for unit in UNITS
+        ] == invocations
+        assert "window-override" not in events(machine)
+
+        machine.write("/run/trading/ignore-window", "")
+        allowed = install_stack(machine)
+        assert "WARNING: the deploy window is ignored" in allowed.output
+        assert events(machine).count("window-override") == 1
+        assert_healthy(machine)
+        assert installed(machine)["traderunner-stack"] > before["traderunner-stack"]
+
+
+def dpkg_install(machine: Machine, project: Project) -> Result:
+    """Install the changed packages of the locked release by dpkg alone."""
+    names = ("automatictrader-api", "traderunner-stack")
+    for name in names:
+        machine.copy_in(project.deb(name), f"/root/{name}.deb")
+    return machine.run("dpkg", "-i", *(f"/root/{name}.deb" for name in names), check=False)
 
 
 # The API cannot open its database before somebody has made the folder above it.
