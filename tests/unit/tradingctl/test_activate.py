@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 from tests.unit.tradingctl.fakes import VERSION, Machine, stream, unit_state
 
 from tradingctl.cli import main
-from tradingctl.deploy.lastgood import LastGood, write_last_good
 
 NAME = "marketdata-stream"
 UNIT = "marketdata-stream.service"
@@ -130,15 +128,12 @@ def test_a_flip_that_fails_starts_what_ran_before(
     assert (shipped.paths.link(NAME) / "app.py").read_text() == "1"
 
 
-def test_old_generations_go_but_not_the_one_verified_last(shipped: Machine) -> None:
-    shipped.paths.state.mkdir(parents=True)
-    write_last_good(shipped.paths, LastGood("1", "1", {NAME: "1"}, "then", {}))
+def test_no_generation_goes_before_the_release_is_verified(shipped: Machine) -> None:
     for number in range(1, 8):
         shipped.ship(NAME, {"app.py": str(number)})
         activated(shipped, str(number))
-        os.utime(shipped.paths.generation(NAME, str(number)), (number, number))
     left = sorted(each.name for each in shipped.paths.generations(NAME).iterdir())
-    assert left == ["1", "4", "5", "6", "7"]
+    assert left == ["1", "2", "3", "4", "5", "6", "7"]
 
 
 def test_a_file_that_the_release_dropped_loses_its_link(shipped: Machine) -> None:

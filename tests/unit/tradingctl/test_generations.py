@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -122,10 +121,7 @@ def test_a_package_without_its_files_is_an_error(machine: Machine) -> None:
         generations.stage("1")
 
 
-def test_the_active_the_kept_and_the_newest_three_of_the_others_stay(
-    generations: Generations,
-) -> None:
-    for number in range(1, 8):
-        generation = install(generations, str(number))
-        os.utime(generation, (number, number))
-    assert sorted(each.name for each in generations.surplus({"2", ""})) == ["1", "3"]
+def test_all_but_the_active_and_those_to_be_kept_may_go(generations: Generations) -> None:
+    for number in range(1, 5):
+        install(generations, str(number))
+    assert [each.name for each in generations.surplus({"2", ""})] == ["1", "3"]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 from tests.unit.tradingctl.fakes import VERSION, Machine, stream, unit_state
 
 from tradingctl.cli import main
 from tradingctl.deploy.lastgood import LastGood, read_last_good, write_last_good
+from tradingctl.deploy.store import Kept
+from tradingctl.deploy.transaction import State, begin, current, new_transaction
 from tradingctl.description import Stack
 
 NAME = "marketdata-stream"
@@ -25,6 +30,14 @@ def failing(machine: Machine) -> None:
     state = unit_state(NAME, ActiveState="failed", SubState="failed", Result="exit-code")
     machine.system.units[NAME] = [state]
     machine.system.journal["INVOCATION_ID=c0ffee"] = "".join(f"line {n}\n" for n in range(30))
+
+
+def keep(machine: Machine, good: LastGood) -> None:
+    write_last_good(machine.paths, good)
+    kept = Kept(good.release, STACK.package, good.version, {}, good.verified_at)
+    machine.write(
+        f"var/lib/trading/releases/{good.release}/manifest.json", json.dumps(asdict(kept))
+    )
 
 
 def test_a_good_release_is_started_and_recorded(machine: Machine) -> None:
@@ -73,16 +86,43 @@ def test_a_bad_release_says_what_failed_and_is_not_recorded(machine: Machine) ->
     assert read_last_good(machine.paths) is None
 
 
-def test_the_way_back_names_every_package_with_its_version(machine: Machine) -> None:
+def test_where_nothing_goes_back_by_itself_the_way_back_is_printed(machine: Machine) -> None:
     failing(machine)
-    machine.paths.state.mkdir(parents=True)
-    write_last_good(machine.paths, EARLIER)
-    _, said = gated(machine)
-    assert (
-        "next: apt-get install --allow-downgrades 'marketdata-stream=2026.11.20.1+g1~deb12'"
-        " traderunner-stack=2026.11.20.1\n"
-    ) in said
+    keep(machine, EARLIER)
+    assert f"next: tradingctl rollback {EARLIER.release}\n" in gated(machine)[1]
     assert read_last_good(machine.paths) == EARLIER
+
+
+def test_a_release_that_is_not_kept_is_no_way_back(machine: Machine) -> None:
+    failing(machine)
+    write_last_good(machine.paths, EARLIER)
+    said = gated(machine)[1]
+    assert "tradingctl rollback" not in said
+    assert f"next: journalctl -u {NAME}.service -n 100\n" in said
+
+
+def test_while_a_transaction_is_under_way_no_way_back_is_printed(machine: Machine) -> None:
+    failing(machine)
+    keep(machine, EARLIER)
+    begin(machine.server, new_transaction(machine.server, "apt", "2026.11.23.1", {}, {}))
+    code, said = gated(machine)
+    assert code == 1
+    assert "rollback" not in said
+    pending = current(machine.paths)
+    assert pending
+    assert (pending.state, pending.check) == (
+        State.FAILED,
+        f"{NAME}.service: unit state: got failed (failed), result exit-code, exit status 0",
+    )
+
+
+def test_inside_a_rollback_the_gate_does_nothing(machine: Machine) -> None:
+    failing(machine)
+    machine.environ["TRADING_ROLLBACK"] = "1"
+    code, said = gated(machine)
+    assert (code, machine.system.commands) == (0, [])
+    assert said == "the rollback verifies when every package is installed again\n"
+    assert not machine.paths.deploy_log.exists()
 
 
 def test_the_journal_of_the_unit_is_shown_when_this_start_said_nothing(machine: Machine) -> None:
