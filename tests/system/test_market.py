@@ -115,6 +115,7 @@ def test_timers_are_there_and_disabled_until_wanted(trader: Machine) -> None:
     example = "/usr/share/doc/traderunner-common/examples/deploy.conf"
     trader.run("cp", example, DEPLOY_CONF)
     assert "deploy.conf" not in tradingctl(trader, "status").output
+    trader.run("rm", DEPLOY_CONF)
 
     trader.run("systemctl", "enable", "--now", *TIMERS)
     assert enabled(trader, f"{BOOT}.service") == "enabled"
