@@ -101,6 +101,10 @@ class FakeSystem:
             return Outcome(tuple(command), 0, self.journal.get(command[-1], ""))
         return Outcome(tuple(command), 0)
 
+    def follow(self, command: Sequence[str], variables: Mapping[str, str] | None = None) -> int:
+        """Return the exit code that the program would have."""
+        return self.run(command, variables=variables).code
+
     def _show(self, names: Sequence[str]) -> str:
         blocks = []
         for name in names:
