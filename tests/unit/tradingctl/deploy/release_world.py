@@ -166,7 +166,8 @@ class Dpkg(FakeSystem):
     def _remove(self, packages: Sequence[str]) -> tuple[int, str]:
         for package in packages:
             self.packages[package] = ("rc ", self.packages[package][1])
-            (self.machine.paths.components / f"{package}.json").unlink(missing_ok=True)
+            file = self.machine.paths.components / f"{package}.json"
+            (self.machine.paths.stack if package == STACK else file).unlink()
         return 0, ""
 
     def _server(self, variables: Mapping[str, str]) -> Server:
@@ -322,6 +323,10 @@ class World:
         """Install package files as ``dpkg -i`` does, which calls no hook of apt."""
         self.started_by("dpkg", "-i", *map(str, files))
         return self.dpkg.run(["dpkg", "--install", *map(str, files)]).code
+
+    def remove(self, *packages: str) -> None:
+        """Remove packages as ``dpkg --remove`` does."""
+        self.dpkg.run(["dpkg", "--remove", *packages])
 
     def boot(self) -> int:
         """Let what is started at boot have its turn; return the exit code of the last."""

@@ -320,3 +320,32 @@ def test_one_component_alone_is_taken_back(world: World) -> None:
     assert world.tradingctl("recover") == 1
     assert (world.installed(), blocked(world)) == (ONE, [])
     assert "what was being installed is taken back" in world.said()
+
+
+def test_a_release_that_passed_unverified_runs_on_after_a_boot(world: World) -> None:
+    world.skip = "policy-rc.d forbids to start services"
+    world.dpkg.cuts.add(f"note {STACK}=2")
+    with pytest.raises(PowerCutError):
+        world.apt("2")
+    world.dpkg.cuts.clear()
+    assert world.boot() == 0
+    assert (world.installed()[STACK], world.active) == ("ii 2", "2")
+
+
+def test_a_reinstallation_that_was_cut_short_is_no_untouched_server(world: World) -> None:
+    debs = world.publish("1")
+    world.dpkg.cuts.add(f"configure {STREAM}=1")
+    with pytest.raises(PowerCutError):
+        world.dpkg_install(*debs.values())
+    world.dpkg.cuts.clear()
+    world.boot()
+    assert (world.installed(), world.pending) == (ONE, None)
+
+
+def test_what_was_removed_is_not_brought_back_when_a_new_installation_fails(world: World) -> None:
+    world.remove(STREAM, STACK)
+    world.bad.add("2")
+    assert world.dpkg_install(*world.publish("2").values()) == 1
+    assert world.tradingctl("recover") == 1
+    assert "NO ROLLBACK: no release was verified on this server before" in world.said()
+    assert world.installed()[STREAM] == "ii 2"
