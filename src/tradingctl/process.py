@@ -15,6 +15,7 @@ from typing import Protocol
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KEPT_PREFIXES = ("DPKG_", "DEBIAN_", "DEB_", "SYSTEMD_", "TRADING_")
+NOTHING: Mapping[str, str] = {}
 TIMED_OUT = 124
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
@@ -43,17 +44,14 @@ class Runner(Protocol):
     """Starts a program and waits for it; tests give one that starts nothing."""
 
     def run(
-        self,
-        command: Sequence[str],
-        timeout: float = 60.0,
-        variables: Mapping[str, str] | None = None,
+        self, command: Sequence[str], timeout: float = 60.0, extra: Mapping[str, str] = NOTHING
     ) -> Outcome:
         """Return what ``command`` did within ``timeout`` seconds; never raises.
 
-        ``variables`` are added to its environment, for secrets that no command line may hold.
+        ``extra`` are variables for its environment.
         """
 
-    def follow(self, command: Sequence[str], variables: Mapping[str, str] | None = None) -> int:
+    def follow(self, command: Sequence[str], extra: Mapping[str, str] = NOTHING) -> int:
         """Run ``command`` to its end, its output going where ours goes; return its exit code."""
 
 
@@ -61,14 +59,11 @@ class Programs:
     """The runner that really starts programs."""
 
     def run(
-        self,
-        command: Sequence[str],
-        timeout: float = 60.0,
-        variables: Mapping[str, str] | None = None,
+        self, command: Sequence[str], timeout: float = 60.0, extra: Mapping[str, str] = NOTHING
     ) -> Outcome:
         """Return what ``command`` did within ``timeout`` seconds; never raises.
 
-        ``variables`` are added to its environment, for secrets that no command line may hold.
+        ``extra`` are variables for its environment.
         """
         try:
             done = subprocess.run(
@@ -77,7 +72,7 @@ class Programs:
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
-                env=_environment(variables),
+                env=_environment(extra),
                 timeout=timeout,
                 check=False,
             )
@@ -89,11 +84,11 @@ class Programs:
             return Outcome(tuple(command), NOT_EXECUTABLE, "", f"{command[0]}: {error.strerror}")
         return Outcome(tuple(command), done.returncode, done.stdout, done.stderr)
 
-    def follow(self, command: Sequence[str], variables: Mapping[str, str] | None = None) -> int:
+    def follow(self, command: Sequence[str], extra: Mapping[str, str] = NOTHING) -> int:
         """Run ``command`` to its end, its output going where ours goes; return its exit code."""
         try:
             return subprocess.run(
-                list(command), stdin=subprocess.DEVNULL, env=_environment(variables), check=False
+                list(command), stdin=subprocess.DEVNULL, env=_environment(extra), check=False
             ).returncode
         except FileNotFoundError:
             return NOT_FOUND
@@ -101,6 +96,6 @@ class Programs:
             return NOT_EXECUTABLE
 
 
-def _environment(variables: Mapping[str, str] | None) -> dict[str, str]:
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if key.startswith(KEPT_PREFIXES)}
-    return {**kept, "PATH": SEARCH_PATH, "LANG": "C.UTF-8", **(variables or {})}
+    return {**kept, "PATH": SEARCH_PATH, "LANG": "C.UTF-8", **extra}

@@ -19,7 +19,7 @@ from tradingctl.files import sha256
 from tradingctl.paths import Paths
 from tradingctl.server import Server
 
-ID = re.compile(r"\d{8}T\d{6}Z(-\d+)?-(upgrade|manual|timer)")
+ID = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?-(?:upgrade|manual|timer)")
 UNFINISHED = ".new-"
 REMOVED = ".old-"
 LOCK_SECONDS = 600.0
@@ -80,6 +80,12 @@ def _id(stamp: str, number: int, kind: str) -> str:
     return f"{stamp}-{kind}" if number == 1 else f"{stamp}-{number}-{kind}"
 
 
+def order(name: str) -> tuple[str, int]:
+    """Return what ids are sorted by, also of backups that cannot be read."""
+    found = ID.fullmatch(name)
+    return (found[1], int(found[2] or 1)) if found else (name, 0)
+
+
 def directory(paths: Paths, backup: Backup | Unreadable) -> Path:
     """Return the directory of a backup."""
     return paths.backups / backup.id
@@ -90,7 +96,7 @@ def read_all(paths: Paths) -> tuple[list[Backup], list[Unreadable]]:
     good: list[Backup] = []
     bad: list[Unreadable] = []
     names = [each.name for each in paths.backups.iterdir()] if paths.backups.is_dir() else []
-    for name in sorted(names, reverse=True):
+    for name in sorted(names, key=order, reverse=True):
         if ID.fullmatch(name):
             try:
                 good.append(read(paths, name))

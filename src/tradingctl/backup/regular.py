@@ -52,6 +52,8 @@ def _catch_up(server: Server) -> None:
 
 def prune(server: Server, manual_too: bool = False) -> tuple[Decision, ...]:
     """Remove the backups that need not stay. Raises BackupError, OSError."""
+    if server.paths.restore_record.exists():
+        return ()  # a restore that was cut short still needs its own
     keep = read_configuration(server.paths).keep
     with catalogue.locked(server):
         return tuple(retention.prune(server, keep, manual_too))

@@ -57,7 +57,7 @@ def forget(server: Server, restic: Mapping[str, str], keep: Keep) -> None:
 def _run(server: Server, restic: Mapping[str, str], command: Sequence[str], seconds: float) -> None:
     cache = str(server.paths.restic_cache)
     variables = {"RESTIC_CACHE_DIR": cache, "HOME": "/root", **restic}
-    outcome = server.runner.run(command, timeout=seconds, variables=variables)
+    outcome = server.runner.run(command, timeout=seconds, extra=variables)
     if outcome.code == NOT_FOUND:
         raise BackupError(
             f"{server.paths.backup_settings} names a restic repository, and restic is not"

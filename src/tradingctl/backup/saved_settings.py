@@ -54,12 +54,13 @@ def changed(settings: Path, saved: Iterable[SavedSetting]) -> str:
     known = {each.name: each for each in saved}
     for file in _walk(settings):
         was = known.pop(file.relative_to(settings).as_posix(), None)
-        if was is None or not _same(file, was):
+        if was is None or not same(file, was):
             return str(file)
     return str(settings / next(iter(known))) if known else ""
 
 
-def _same(file: Path, was: SavedSetting) -> bool:
+def same(file: Path, was: SavedSetting) -> bool:
+    """Return whether a file, directory or link is as it was saved."""
     found = file.lstat()
     if _kind(found) != was.kind:
         return False

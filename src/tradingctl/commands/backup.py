@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from tradingctl.backup import artifacts, catalogue, regular, restic, snapshot
+from tradingctl.backup import (
+    artifacts,
+    catalogue,
+    regular,
+    replace,
+    restic,
+    restore,
+    restore_plan,
+    snapshot,
+)
+from tradingctl.backup.choose import Request
 from tradingctl.backup.configuration import read_configuration
 from tradingctl.backup.manifest import Backup
+from tradingctl.backup.restore import Restored
 from tradingctl.backup.retention import Decision
 from tradingctl.backup.snapshot import megabytes
 from tradingctl.commands.adding import Commands
-from tradingctl.inventory import Inventory, read_inventory
-from tradingctl.report import table
+from tradingctl.inventory import Inventory, read_inventory, service
+from tradingctl.report import table, verification_text
 from tradingctl.server import Server
+from tradingctl.verdict import Result
 
 
 def add_commands(commands: Commands) -> None:
@@ -33,6 +46,23 @@ def add_commands(commands: Commands) -> None:
         "--prune", action="store_true", help="remove the surplus, also of backups made by hand"
     )
     made.add_argument("--json", action="store_true", help="print JSON")
+    restored = commands.add(
+        "restore", "put databases back as they were in a backup, by default the newest", _restore
+    )
+    one = restored.add_mutually_exclusive_group()
+    one.add_argument("id", nargs="?", default="", metavar="ID", help="the backup")
+    one.add_argument("--at", default="", metavar="TIME", help="the newest at or before a time")
+    one.add_argument("--resume", action="store_true", help=argparse.SUPPRESS)
+    restored.add_argument(
+        "--component", default="", metavar="NAME", help="the databases of one component alone"
+    )
+    restored.add_argument("--settings", action="store_true", help="what is in /etc/trading, too")
+    restored.add_argument(
+        "--accept-repeats",
+        action="store_true",
+        help="although the worker may send again what it sent since",
+    )
+    restored.add_argument("--dry-run", action="store_true", help="show what would be done")
 
 
 def _backup(server: Server, arguments: argparse.Namespace) -> int:
@@ -136,3 +166,63 @@ def _data(backup: Backup | None) -> dict[str, Any] | None:
 
 def _say_json(server: Server, backup: dict[str, Any] | None, **more: Any) -> None:
     server.say(json.dumps({"backup": backup, **more}, indent=2))
+
+
+def _restore(server: Server, arguments: argparse.Namespace) -> int:
+    server.require_root("restore")
+    inventory = read_inventory(server.paths)
+    if arguments.resume:
+        if restore.resume(server, inventory):
+            server.say("the restore that was cut short is finished")
+        return 0
+    if restore.read_record(server) and not arguments.dry_run:
+        server.say("a restore was cut short: it is finished now, and nothing else is done")
+        finished = restore.finish(server, inventory)
+        return _report(server, finished) if finished else 0
+    request = Request(
+        id=arguments.id,
+        at=arguments.at,
+        component=arguments.component,
+        settings=arguments.settings,
+        accept_repeats=arguments.accept_repeats,
+    )
+    planned = restore_plan.plan(server, inventory, request)
+    for line in restore_plan.lines(planned):
+        server.say(line)
+    if arguments.dry_run:
+        server.say("nothing was changed")
+        return 0
+    return _report(server, restore.restore(server, inventory, planned))
+
+
+def _report(server: Server, restored: Restored) -> int:
+    """Say what was done and how to undo it; 1 when a service is not healthy."""
+    server.say("")
+    for path, aside in restored.aside.items():
+        server.say(f"restored {path}")
+        for file in aside:
+            server.say(f"  before  {file}")
+    found = restored.verification
+    server.say(verification_text(found) if found else "not verified: systemd is not running")
+    moves = [
+        step
+        for path, aside in restored.aside.items()
+        for step in _undo(path, aside, path.startswith(f"{server.paths.state}/"))
+    ]
+    if moves:
+        units = " ".join(map(service, restored.running))
+        server.say("to undo it:")
+        steps = [f"systemctl stop {units}"] * bool(units) + moves
+        for step in steps + [f"systemctl start {units}"] * bool(units):
+            server.say(f"  {step}")
+    return 1 if found and found.result is Result.FAILED else 0
+
+
+def _undo(path: str, aside: tuple[str, ...], is_database: bool) -> Iterator[str]:
+    if aside and is_database:
+        # A log that a stopped service left must not be found beside the other database.
+        move = f"[ ! -e {path}$s ] || mv {path}$s {path}.restored$s"
+        yield f'for s in "" {" ".join(replace.SIDE_FILES)}; do {move}; done'
+    for file in aside:
+        suffix = next((each for each in replace.SIDE_FILES if file.endswith(each)), "")
+        yield f"mv {file} {path}{suffix}"

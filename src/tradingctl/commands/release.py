@@ -13,7 +13,7 @@ from tradingctl.deploy.history import history_text, read_events
 from tradingctl.deploy.incoming import before_apt, before_unpack, parse_items
 from tradingctl.deploy.lock import frontend_lock
 from tradingctl.deploy.manual import rollback
-from tradingctl.deploy.settle import settle, switch_early
+from tradingctl.deploy.settle import Ending, settle, switch_early
 from tradingctl.deploy.upgrade import upgrade
 from tradingctl.inventory import read_inventory
 from tradingctl.server import Server
@@ -63,7 +63,7 @@ def _history(server: Server, arguments: argparse.Namespace) -> int:
 def _recover(server: Server, arguments: argparse.Namespace) -> int:
     server.require_root("recover")
     with frontend_lock(server, wait=True):
-        return settle(server)
+        return 1 if settle(server) is Ending.GIVEN_UP else 0
 
 
 def _gate(server: Server, arguments: argparse.Namespace) -> int:
@@ -80,6 +80,6 @@ def _hook(server: Server, arguments: argparse.Namespace) -> int:
         before_unpack(server, package, version)
     elif arguments.name == "boot":
         switch_early(server)
-    else:
-        return settle(server)
+    elif settle(server) in (Ending.TAKEN_BACK, Ending.GIVEN_UP):
+        return 1  # for apt to fail as well: what was asked for is not installed
     return 0

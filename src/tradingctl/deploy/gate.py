@@ -47,13 +47,13 @@ def gate(server: Server, inventory: Inventory) -> int:
     server.warn(verification_text(found))
     if found.result is Result.SKIPPED:
         return _skipped(server, inventory, "the administrator put every service aside")
+    resume_closed(server, inventory)
     if found.result is Result.FAILED:
         _failed(server, inventory, found)
         return 1
     accept(server, inventory, found)
     transaction.mark(server, State.VERIFIED)
     record(server, "verified", inventory.release, found.result.value, versions=_versions(inventory))
-    resume_closed(server, inventory)
     return 0
 
 

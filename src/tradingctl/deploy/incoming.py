@@ -117,7 +117,7 @@ def _begin(
         for name in sorted({*ours, *incoming})
     }
     try:
-        _require(server, release, debs, upgrade=any(before.values()))
+        _require(server, release, debs, upgrade=bool(stack))
     except TradingError as error:
         record(server, "vetoed", release, error.message, versions=incoming)
         raise

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tradingctl.deploy import store, transaction
 from tradingctl.deploy.lock import frontend_lock
 from tradingctl.deploy.plan import Step, plan_text
-from tradingctl.deploy.settle import BY_HAND, plan_of, take_back
+from tradingctl.deploy.settle import BY_HAND, Ending, plan_of, take_back
 from tradingctl.deploy.store import Kept
 from tradingctl.deploy.transaction import State, Transaction, new_transaction
 from tradingctl.errors import NothingInstalledError, StoreError
@@ -32,7 +32,7 @@ def rollback(server: Server, release: str, dry_run: bool) -> int:
         if not (plan.of(Step.SWITCH) or plan.of(Step.INSTALL)):
             server.warn(f"release {plan.target.release} is installed already; it is verified again")
         transaction.begin(server, asked)
-        return take_back(server, asked)
+        return 0 if take_back(server, asked) is Ending.TAKEN_BACK else 1
 
 
 def _asked(server: Server, release: str) -> Transaction:

@@ -86,9 +86,7 @@ def _dpkg(server: Server, arguments: list[str]) -> None:
         return
     command = ["dpkg", *FORCES, *arguments]
     # The lock is ours, or of a program above us.
-    outcome = server.runner.run(
-        command, timeout=DPKG_SECONDS, variables={HELD: "true", ROLLBACK: "1"}
-    )
+    outcome = server.runner.run(command, timeout=DPKG_SECONDS, extra={HELD: "true", ROLLBACK: "1"})
     if outcome.code != 0:
         said = (outcome.output + outcome.errors).splitlines()[-SHOWN_LINES:]
         server.warn("\n".join(f"  {line}" for line in said))

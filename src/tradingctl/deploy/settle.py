@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from tradingctl.deploy import store, transaction
 from tradingctl.deploy.blocks import Block
@@ -25,23 +26,33 @@ from tradingctl.inventory import PackageState, package_states
 from tradingctl.server import Server
 
 MAX_ATTEMPTS = 3
+
+
+class Ending(StrEnum):
+    """What became of an installation."""
+
+    NOTHING = "nothing was under way"
+    CLOSED = "it came to its end"
+    TAKEN_BACK = "an earlier release is in service again"
+    GIVEN_UP = "only the administrator can help"
+
+
 BY_HAND = "tradingctl"
 """The origin of a transaction that the administrator asked for: a rollback."""
 INTERRUPTED = "the installation did not come to its end"
 
 
-def settle(server: Server) -> int:
+def settle(server: Server) -> Ending:
     """Bring the installation that has ended to a good end; the caller holds dpkg's lock.
 
-    Return 0 when there is nothing to say against the release, 1 when it was taken back or should
-    have been. Raises TradingError, OSError.
+    One that was given up is only reported again. Raises TradingError, OSError.
     """
     pending = transaction.current(server.paths)
     if pending is None:
-        return 0
+        return Ending.NOTHING
     if pending.state is State.STUCK:
         server.warn(_stuck_text(server, pending))
-        return 0
+        return Ending.NOTHING
     states = package_states(server.runner, sorted({*pending.before, *pending.incoming}))
     if pending.state in (State.VERIFIED, State.SKIPPED):
         return _close(server, pending, states)
@@ -49,7 +60,7 @@ def settle(server: Server) -> int:
         store.discard_incoming(server.paths)
         transaction.end(server.paths)
         record(server, "abandoned", pending.release, "nothing had been changed")
-        return 0
+        return Ending.CLOSED
     return take_back(server, pending)
 
 
@@ -75,17 +86,17 @@ def switch_early(server: Server) -> None:
         server.warn(f"release {target.release} is to run again: {', '.join(names)}")
 
 
-def _close(server: Server, pending: Transaction, states: Mapping[str, PackageState]) -> int:
+def _close(server: Server, pending: Transaction, states: Mapping[str, PackageState]) -> Ending:
     broken = [name for name in pending.incoming if name in states and not states[name].complete]
     if broken:
         # The power went between the gate's verdict and dpkg's own record of it.
         command = ["dpkg", "--configure", "--pending"]
-        outcome = server.runner.run(command, timeout=DPKG_SECONDS, variables={HELD: "true"})
+        outcome = server.runner.run(command, timeout=DPKG_SECONDS, extra={HELD: "true"})
         if outcome.code != 0:
             return take_back(server, replace(pending, detail=f"{outcome}: {outcome.said}"))
     store.discard_incoming(server.paths)
     transaction.end(server.paths)
-    return 0
+    return Ending.CLOSED
 
 
 def _untouched(pending: Transaction, states: Mapping[str, PackageState]) -> bool:
@@ -100,10 +111,10 @@ def _untouched(pending: Transaction, states: Mapping[str, PackageState]) -> bool
     return True
 
 
-def take_back(server: Server, pending: Transaction) -> int:
+def take_back(server: Server, pending: Transaction) -> Ending:
     """Go back, whatever it takes, or say why not; the caller holds dpkg's lock.
 
-    Return 1 when something failed: the release that is left, or the rollback. Raises OSError.
+    Raises OSError when not even the record can be written.
     """
     failure = pending.check or pending.detail or INTERRUPTED
     try:
@@ -120,7 +131,7 @@ def take_back(server: Server, pending: Transaction) -> int:
     store.discard_incoming(server.paths)
     transaction.end(server.paths)
     server.warn(_done_text(pending, plan))
-    return 0 if pending.origin == BY_HAND else 1
+    return Ending.TAKEN_BACK
 
 
 def _named(pending: Transaction) -> str:
@@ -175,21 +186,24 @@ def _target(server: Server, pending: Transaction) -> store.Kept:
     if pending.target:
         return store.kept_release(server.paths, pending.target)
     good = read_last_good(server.paths)
-    if good is None or not any(pending.before.values()):
+    if good is None:
         raise RollbackError("no release was verified on this server before")
-    return store.kept_release(server.paths, good.release)
+    target = store.kept_release(server.paths, good.release)
+    if not pending.before.get(target.stack):
+        raise RollbackError(f"{target.stack} was not installed before")
+    return target
 
 
 def _give_up(
     server: Server, pending: Transaction, failure: str, error: TradingError | OSError
-) -> int:
+) -> Ending:
     now = transaction.current(server.paths) or pending
     why = error.message if isinstance(error, TradingError) else str(error)
     stuck = replace(now, state=State.STUCK, check=now.check or failure, detail=why)
     transaction.save(server.paths, stuck)
     record(server, "rollback-failed", pending.release, why, pending.check)
     server.warn(_stuck_text(server, stuck))
-    return 1
+    return Ending.GIVEN_UP
 
 
 def _stuck_text(server: Server, stuck: Transaction) -> str:

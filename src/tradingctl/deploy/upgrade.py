@@ -96,11 +96,20 @@ def _version(server: Server, release: str) -> str:
 
 
 def _exact(server: Server, version: str) -> list[str]:
-    """Return every package of the release with its version: apt may have newer ones in mind."""
+    """Return each package of the release that is to change, with its version.
+
+    Of the others apt would think that the administrator asked for them, of the stack alone that any
+    newer version of its components will do.
+    """
     outcome = server.runner.run(["apt-cache", "show", f"{STACK}={version}"])
     found = re.search(r"^Depends: (.+)$", outcome.output, re.MULTILINE)
-    exact = EXACT.findall(found[1]) if found else []
-    return [f"{STACK}={version}", *(f"{package}={each}" for package, each in exact)]
+    exact = {STACK: version, **dict(EXACT.findall(found[1]) if found else ())}
+    states = package_states(server.runner, sorted(exact))
+    return [
+        f"{package}={each}"
+        for package, each in exact.items()
+        if package not in states or states[package].version != each
+    ]
 
 
 def _simulate(server: Server, wanted: Sequence[str]) -> list[Change]:

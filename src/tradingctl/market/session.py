@@ -93,8 +93,8 @@ def close_market(server: Server, inventory: Inventory, force: bool = False) -> i
 def resume_closed(server: Server, inventory: Inventory) -> None:
     """Stop again what rests until the market opens, after it was started to be verified.
 
-    Does nothing while nothing rests. Never raises: the release is good, so what goes wrong here is
-    a warning. Speaks on standard error alone.
+    Does nothing while nothing rests. Never raises: whether the release is good is decided already,
+    so what goes wrong here is a warning. Speaks on standard error alone.
     """
     resting = resting_units(server)
     units = [unit for _, unit in inventory.units() if _is_in(unit, resting)]

@@ -15,7 +15,7 @@ from threading import Thread
 
 from tradingctl.description import Check, Component, Secret, Stack, State, Unit
 from tradingctl.paths import Paths
-from tradingctl.process import Outcome
+from tradingctl.process import NOTHING, Outcome
 from tradingctl.server import Server
 from tradingctl.systemd import PROPERTIES
 
@@ -80,11 +80,11 @@ class FakeSystem:
         self,
         command: Sequence[str],
         timeout: float = 60.0,
-        variables: Mapping[str, str] | None = None,
+        extra: Mapping[str, str] = NOTHING,
     ) -> Outcome:
         """Answer as the program would."""
         self.commands.append(list(command))
-        self.variables.append(dict(variables or {}))
+        self.variables.append(dict(extra))
         line = " ".join(command)
         for start, code in self.codes.items():
             if line.startswith(start):
@@ -101,9 +101,9 @@ class FakeSystem:
             return Outcome(tuple(command), 0, self.journal.get(command[-1], ""))
         return Outcome(tuple(command), 0)
 
-    def follow(self, command: Sequence[str], variables: Mapping[str, str] | None = None) -> int:
-        """Return the exit code that the program would have."""
-        return self.run(command, variables=variables).code
+    def follow(self, command: Sequence[str], extra: Mapping[str, str] = NOTHING) -> int:
+        """Answer as the program would."""
+        return self.run(command, extra=extra).code
 
     def _show(self, names: Sequence[str]) -> str:
         blocks = []

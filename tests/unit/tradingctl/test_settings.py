@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 from tests.unit.tradingctl.fakes import FakeSystem, Machine, stream
 
 from tradingctl.cli import main
-from tradingctl.process import Outcome
+from tradingctl.process import NOTHING, Outcome
 
 NAME = "feed.env"
 FILE = "/etc/trading/feed.env"
@@ -29,9 +29,11 @@ class Ucf(FakeSystem):
     made_from: dict[str, str] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
 
-    def run(self, command: Sequence[str], timeout: float = 60.0) -> Outcome:
+    def run(
+        self, command: Sequence[str], timeout: float = 60.0, extra: Mapping[str, str] = NOTHING
+    ) -> Outcome:
         """Answer as ucf, ucfq and ucfr would."""
-        outcome = super().run(command, timeout)
+        outcome = super().run(command, timeout, extra)
         words = [word for word in command if "=" not in word and not word.startswith("--")]
         program = words[1] if words[0] == "env" else words[0]
         if outcome.code or program not in ("ucf", "ucfq", "ucfr"):

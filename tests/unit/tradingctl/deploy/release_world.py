@@ -24,7 +24,7 @@ from tradingctl.deploy.transaction import Transaction
 from tradingctl.description import Stack, parse_stack
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory
-from tradingctl.process import Outcome
+from tradingctl.process import NOTHING, Outcome
 from tradingctl.server import Server
 from tradingctl.verdict import Finding, Result, UnitVerdict, Verification
 
@@ -57,14 +57,14 @@ class Dpkg(FakeSystem):
         self,
         command: Sequence[str],
         timeout: float = 60.0,
-        variables: Mapping[str, str] | None = None,
+        extra: Mapping[str, str] = NOTHING,
     ) -> Outcome:
         """Answer as the program would, those of packages after they have done it."""
-        said = super().run(command, timeout, variables)
+        said = super().run(command, timeout, extra)
         if said.code != 0 or command[0] not in ("dpkg", "dpkg-deb", "apt-cache", "apt-get"):
             return said
         words = [word for word in command[1:] if not word.startswith("--force-")]
-        code, output = self._answer(command[0], words, variables or {})
+        code, output = self._answer(command[0], words, extra)
         return Outcome(tuple(command), code, output)
 
     def _answer(
@@ -300,7 +300,7 @@ class World:
         if not self._hook("pre-install", protocol(coming)):
             return 100
         done = self.dpkg.run(["dpkg", "--install", *map(str, coming.values())],
-                             variables={HELD: "true"})  # fmt: skip
+                             extra={HELD: "true"})  # fmt: skip
         return 0 if self._hook("post-invoke") and done.code == 0 else 100
 
     def _changed(self, debs: Mapping[str, Path]) -> dict[str, Path]:

@@ -275,7 +275,7 @@ def test_a_release_is_not_good_because_a_service_rests(machine: Machine) -> None
     machine.write(MARKER, json.dumps([STREAM]))
     machine.system.units[STREAM] = [unit_state(STREAM, **DOWN)]
     assert main(["gate"], machine.server) == 1
-    assert machine.system.ran("systemctl stop") == []
+    assert machine.system.ran("systemctl stop") == [f"systemctl stop {STREAM}.service"]
 
 
 def test_status_says_what_rests_and_what_is_wrong(machine: Machine) -> None:

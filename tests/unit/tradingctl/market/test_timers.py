@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from tests.unit.tradingctl.market.moments import BERLIN, SHIPPED
@@ -70,5 +69,7 @@ def test_the_timers_meet_every_open_and_every_close_of_a_year(year: int) -> None
 
 def test_nothing_is_made_up_for_after_a_boot() -> None:
     # At boot the services start by themselves, or are kept from it: see trading-market-boot.
-    for timer in sorted(Path(UNITS).glob("*.timer")):
+    timers = sorted(UNITS.glob("trading-market-*.timer"))
+    assert len(timers) == 2
+    for timer in timers:
         assert "Persistent" not in timer.read_text()

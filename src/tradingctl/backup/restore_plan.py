@@ -1,0 +1,151 @@
+"""What a restore would do, and why; nothing is changed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tradingctl.backup import database, restored_settings, worker_mode
+from tradingctl.backup.choose import Request, choose
+from tradingctl.backup.database import Database
+from tradingctl.backup.manifest import Backup, SavedDatabase
+from tradingctl.backup.restored_settings import SettingStep
+from tradingctl.backup.saved_settings import FOLDER
+from tradingctl.description import Component, Unit
+from tradingctl.errors import RestoreError
+from tradingctl.inventory import Inventory
+from tradingctl.server import Server
+
+
+@dataclass(frozen=True)
+class DatabaseStep:
+    """A database that is put in the place of what is there, if anything."""
+
+    saved: SavedDatabase
+    live: Database
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a restore would do.
+
+    ``units`` are stopped, in start order; those that run are started again. ``left`` says what
+    stays as it is.
+    """
+
+    backup: Backup
+    request: Request
+    databases: tuple[DatabaseStep, ...]
+    settings: tuple[SettingStep, ...]
+    units: tuple[Unit, ...]
+    left: tuple[str, ...]
+
+
+def plan(server: Server, inventory: Inventory, request: Request) -> Plan:
+    """Return what is to be done, of a backup that is intact. Raises RestoreError, BackupError."""
+    component = inventory.component(request.component) if request.component else None
+    backup = choose(server.paths, request)
+    wanted = [component] if component else list(inventory.components)
+    steps, left = _databases(server, backup, wanted)
+    if component and not steps:
+        raise RestoreError(
+            f"the backup {backup.id} holds no database of {component.name}",
+            "tradingctl backup --list",
+        )
+    known = {each.name for each in inventory.components}
+    for saved in backup.databases:
+        if saved.component not in known:
+            left.append(f"{saved.source}: {saved.component} is not installed")
+    settings: tuple[SettingStep, ...] = ()
+    if request.settings:
+        _refuse_other_mode(server, inventory, backup)
+        settings = tuple(restored_settings.steps(server.paths.settings, backup.settings))
+    else:
+        left.append(f"{server.paths.settings}: settings are restored with --settings only")
+    restored = [each for each in wanted if any(s.saved.component == each.name for s in steps)]
+    if not request.accept_repeats:
+        _refuse_repeats(server, restored, backup, request)
+    return Plan(
+        backup=backup,
+        request=request,
+        databases=tuple(steps),
+        settings=settings,
+        units=tuple(_units(inventory, inventory.components if request.settings else restored)),
+        left=tuple(left),
+    )
+
+
+def _databases(
+    server: Server, backup: Backup, wanted: list[Component]
+) -> tuple[list[DatabaseStep], list[str]]:
+    saved = {(each.component, each.name): each for each in backup.databases}
+    steps: list[DatabaseStep] = []
+    left: list[str] = []
+    for live in database.declared(server.paths, Inventory(tuple(wanted), None)):
+        copy = saved.pop((live.component, live.name), None)
+        if copy is None:
+            left.append(f"{server.paths.shown(live.file)}: is not in the backup")
+            continue
+        there = database.look(server.paths, live) is not None
+        reason = "what is there is moved aside" if there else "there is none"
+        steps.append(DatabaseStep(copy, live, reason))
+    names = {each.name for each in wanted}
+    left += [f"{s.source}: is no longer declared" for s in saved.values() if s.component in names]
+    return steps, left
+
+
+def _units(inventory: Inventory, restored: list[Component] | tuple[Component, ...]) -> list[Unit]:
+    """Return the units of the components, and all that start after them: they may use the data."""
+    first = min((unit.order for each in restored for unit in each.units), default=None)
+    return [unit for _, unit in inventory.units() if first is not None and unit.order >= first]
+
+
+def _refuse_repeats(
+    server: Server, restored: list[Component], backup: Backup, request: Request
+) -> None:
+    """Raise RestoreError where a worker would send again what it sent since the backup."""
+    for component in restored:
+        mode = worker_mode.mode(server.paths.settings, component.name)
+        if mode != worker_mode.SAFE:
+            raise RestoreError(
+                f"{worker_mode.VARIABLE} of {component.name} is {mode}: it would handle again what"
+                f" it handled since {backup.created_at[:19]} UTC; nothing was changed",
+                f"{request.command(backup.id)} --accept-repeats",
+            )
+
+
+def _refuse_other_mode(server: Server, inventory: Inventory, backup: Backup) -> None:
+    """Raise RestoreError where the settings would change whether orders are sent."""
+    kept = server.paths.backups / backup.id / FOLDER
+    for component in inventory.components:
+        now = worker_mode.mode(server.paths.settings, component.name)
+        then = worker_mode.mode(kept, component.name)
+        if now != then:
+            raise RestoreError(
+                f"the settings of {backup.id} would change {worker_mode.VARIABLE} of"
+                f" {component.name} from {now} to {then}, which a restore never does; nothing was"
+                " changed",
+                f"diff -r {kept} {server.paths.settings}  # then copy by hand what is wanted",
+            )
+
+
+def lines(plan: Plan) -> Iterator[str]:
+    """Give the plan for people."""
+    yield f"backup {plan.backup.id}, made at {plan.backup.at.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    if plan.units:
+        yield f"stop     {' '.join(unit.name for unit in reversed(plan.units))}"
+    for step in plan.databases:
+        yield f"restore  {step.saved.source}: {step.reason}"
+    for setting in plan.settings:
+        yield f"restore  {setting.path}: {setting.reason}"
+    if plan.units:
+        yield "start    those of them that run now, then verify"
+    for each in plan.left:
+        yield f"leave    {each}"
+
+
+def copy_of(server: Server, backup: Backup, saved: SavedDatabase) -> Path:
+    """Return where the copy of a database lies."""
+    return server.paths.backups / backup.id / saved.file
