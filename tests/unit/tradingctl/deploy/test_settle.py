@@ -1,0 +1,351 @@
+"""What becomes of an installation that has ended: closed, or taken back."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.tradingctl.deploy.release_world import (
+    BOARD,
+    CHECK,
+    STACK,
+    STREAM,
+    PowerCutError,
+    World,
+)
+
+from tradingctl.deploy.blocks import blocks
+from tradingctl.deploy.lastgood import read_last_good
+from tradingctl.deploy.store import folder_of, kept_releases
+from tradingctl.deploy.transaction import State
+
+ONE = {STREAM: "ii 1", STACK: "ii 1"}
+
+
+def blocked(world: World) -> list[str]:
+    return [each.version for each in blocks(world.server)]
+
+
+def last_good(world: World) -> str:
+    good = read_last_good(world.machine.paths)
+    return good.release if good else ""
+
+
+def damage(world: World, release: str) -> None:
+    (folder_of(world.machine.paths, release) / f"{STREAM}_{release}_all.deb").write_text("{}")
+
+
+# What ends well.
+
+
+def test_a_release_that_verifies_is_closed_and_kept(world: World) -> None:
+    assert world.apt("2") == 0
+    assert world.installed() == {STREAM: "ii 2", STACK: "ii 2"}
+    assert world.pending is None
+    assert not world.machine.paths.transaction.exists()
+    assert last_good(world) == "2"
+    assert [each.release for each in kept_releases(world.machine.paths)] == ["2", "1"]
+    assert world.words()[-2:] == ["install 2", "verified 2"]
+
+
+def test_a_release_that_could_not_be_verified_is_closed_and_not_called_good(world: World) -> None:
+    world.skip = "policy-rc.d forbids to start services"
+    assert world.apt("2") == 0
+    assert world.pending is None
+    assert last_good(world) == "1"
+    assert [each.release for each in kept_releases(world.machine.paths)] == ["1"]
+    assert not (world.machine.paths.releases / ".incoming").exists()
+
+
+def test_without_an_installation_there_is_nothing_to_settle(world: World) -> None:
+    before = world.files()
+    assert world.tradingctl("recover") == 0
+    assert (world.files(), world.said(), world.dpkg.ran("dpkg")) == (before, "", [])
+
+
+def test_an_installation_that_changed_nothing_is_forgotten(world: World) -> None:
+    world.dpkg.fails |= {f"preinst {STREAM}=2", f"preinst {STACK}=2"}
+    before = world.files().keys() | {f"{world.machine.root}/var/cache/apt/archives/{each}_2_all.deb"
+                                     for each in (STREAM, STACK)}  # fmt: skip
+    assert world.apt("2") == 100
+    assert world.installed() == ONE
+    assert world.words()[-1] == "abandoned 2"
+    assert world.files().keys() == before
+    assert not blocked(world)
+    assert "taken back" not in world.said()
+
+
+# What is taken back.
+
+
+def test_a_failed_check_goes_back_to_the_last_good_release_and_blocks_the_version(
+    world: World,
+) -> None:
+    world.bad.add("2")
+    assert world.apt("2") == 100
+    assert world.installed() == ONE
+    assert world.active == "1"
+    assert world.asked[-2:] == ["2", "1"]
+    assert (last_good(world), blocked(world), world.pending) == ("1", ["2"], None)
+    assert world.words()[-2:] == ["failed 2", "rolled-back 1"]
+    assert world.events()[-1].check == CHECK
+    said = world.said()
+    assert f"release 2 is taken back: {CHECK}" in said
+    assert "release 1 is in service and verified; release 2 is not installed" in said
+    assert "To try it again: tradingctl upgrade 2" in said
+
+
+def test_the_code_is_switched_before_dpkg_is_asked(world: World) -> None:
+    world.bad.add("2")
+    seen = []
+    install = world.dpkg._install
+
+    def watched(files: list[object], variables: dict[str, str]) -> tuple[int, str]:
+        seen.append((world.active, variables.get("TRADING_ROLLBACK", "")))
+        return install(files, variables)  # type: ignore[arg-type]
+
+    world.monkeypatch.setattr(world.dpkg, "_install", watched)
+    world.apt("2")
+    assert seen == [("1", ""), ("1", "1")]
+
+
+def test_a_later_release_passes_after_a_bad_one(world: World) -> None:
+    world.bad.add("2")
+    world.apt("2")
+    assert world.apt("3") == 0
+    assert world.installed() == {STREAM: "ii 3", STACK: "ii 3"}
+
+
+@pytest.mark.parametrize("step", ["unpack", "preinst", "configure"])
+def test_a_release_that_dpkg_could_not_install_is_taken_back_and_not_blocked(
+    world: World, step: str
+) -> None:
+    world.dpkg.fails.add(f"{step} {STREAM}=2")
+    assert world.apt("2") == 100
+    assert world.installed() == ONE
+    assert (blocked(world), world.pending) == ([], None)
+    assert "release 2 is taken back: the installation did not come to its end" in world.said()
+
+
+def test_what_the_bad_release_brought_along_goes_again(world: World) -> None:
+    world.bad.add("2")
+    assert world.apt("2", STREAM, BOARD) == 100
+    assert world.installed() == {**ONE, BOARD: "rc 2"}
+
+
+def test_inside_a_rollback_nothing_is_opened_and_nothing_is_judged(world: World) -> None:
+    world.bad.add("2")
+    world.apt("2")
+    # The preinst of release 1 asked, and its gate was called.
+    assert world.words().count("install 1") == 0
+    assert world.asked == ["1", "2", "1"]
+    assert "the rollback verifies when every package is installed again" in world.said()
+
+
+def test_nothing_is_left_behind_by_a_rollback(world: World) -> None:
+    world.bad.add("2")
+    world.apt("2")
+    assert not (world.machine.paths.releases / ".incoming").exists()
+    assert not world.machine.paths.transaction.exists()
+    world.said()
+    assert world.tradingctl("recover") == 0
+    assert world.said() == ""
+
+
+# What cannot be taken back.
+
+
+def test_a_rollback_that_fails_is_not_tried_again_and_prints_one_command(world: World) -> None:
+    world.apt("2")
+    world.bad |= {"2", "3"}
+    assert world.apt("3") == 100
+    said = world.said()
+    assert (
+        "NO ROLLBACK: release 2 is installed and marketdata-stream.service is not healthy" in said
+    )
+    assert said.count("\nnext: ") == 1
+    assert said.endswith("next: tradingctl rollback 1\n")
+    world.asked.clear()
+    assert world.tradingctl("hook", "post-invoke") == 0
+    assert world.boot() == 0
+    assert world.asked == []
+    assert world.pending
+    assert world.pending.state is State.STUCK
+    assert world.words()[-1] == "rollback-failed 3"
+
+
+def test_dpkg_that_fails_in_a_rollback_ends_it_and_is_quoted(world: World) -> None:
+    world.bad.add("2")
+    world.dpkg.fails.add(f"unpack {STREAM}=1")
+    assert world.apt("2") == 100
+    said = world.said()
+    assert f"  {STREAM} cannot be unpacked\n" in said
+    assert f"NO ROLLBACK: dpkg --install failed: {STREAM} cannot be unpacked" in said
+    assert f"release 2 failed: {CHECK}; nothing more is done without you" in said
+    assert said.endswith("next: tradingctl rollback 1\n")
+
+
+def test_the_printed_command_works_once_the_cause_is_gone(world: World) -> None:
+    world.bad.add("2")
+    world.dpkg.fails.add(f"unpack {STREAM}=1")
+    world.apt("2")
+    world.dpkg.fails.clear()
+    assert world.tradingctl("rollback", "1") == 0
+    assert (world.installed(), world.pending) == (ONE, None)
+
+
+def test_a_damaged_store_refuses_before_anything_is_touched(world: World) -> None:
+    world.bad.add("2")
+    damage(world, "1")
+    world.apt("2")
+    said = world.said()
+    assert "NO ROLLBACK: release 1 cannot be installed again: " in said
+    assert f"{STREAM}_1_all.deb is not the file that was verified" in said
+    assert len(world.dpkg.ran("dpkg --install")) == 1  # apt's
+    assert not world.dpkg.ran("dpkg --force")
+    assert world.active == "2"
+
+
+def test_the_first_installation_has_nothing_to_go_back_to(bare: World) -> None:
+    bare.bad.add("1")
+    debs = bare.publish("1")
+    assert bare.dpkg_install(*debs.values()) != 0
+    assert bare.tradingctl("recover") == 1
+    said = bare.said()
+    assert "NO ROLLBACK: no release was verified on this server before" in said
+    assert said.endswith("next: tradingctl verify\n")
+
+
+# What was interrupted.
+
+
+@pytest.mark.parametrize("step", ["preinst", "unpack", "configure", "note"])
+@pytest.mark.parametrize("package", [STREAM, STACK])
+def test_power_that_goes_in_an_installation_leads_to_one_verified_release(
+    world: World, package: str, step: str
+) -> None:
+    world.dpkg.cuts.add(f"{step} {package}=2")
+    with pytest.raises(PowerCutError):
+        world.apt("2")
+    world.dpkg.cuts.clear()
+    world.boot()
+    release = "2" if (step, package) == ("note", STACK) else "1"
+    assert world.installed() == {STREAM: f"ii {release}", STACK: f"ii {release}"}
+    assert (world.active, last_good(world), world.pending) == (release, release, None)
+    assert not blocked(world)
+
+
+@pytest.mark.parametrize("step", ["preinst", "unpack", "configure", "note"])
+@pytest.mark.parametrize("package", [STREAM, STACK])
+def test_power_that_goes_in_a_rollback_leads_to_the_release_it_went_to(
+    world: World, package: str, step: str
+) -> None:
+    world.bad.add("2")
+    world.dpkg.cuts.add(f"{step} {package}=1")
+    with pytest.raises(PowerCutError):
+        world.apt("2")
+    world.dpkg.cuts.clear()
+    assert world.boot() == 1
+    assert (world.installed(), world.active, world.pending) == (ONE, "1", None)
+    assert blocked(world) == ["2"]
+
+
+def test_what_was_not_verified_does_not_start_at_boot(world: World) -> None:
+    world.dpkg.cuts.add(f"note {STREAM}=2")
+    with pytest.raises(PowerCutError):
+        world.apt("2")
+    assert world.active == "2"
+    world.dpkg.commands.clear()
+    assert world.tradingctl("hook", "boot") == 0
+    assert world.active == "1"
+    assert not world.dpkg.ran("systemctl")
+    assert f"release 1 is to run again: {STREAM}" in world.said()
+
+
+def test_a_boot_without_an_installation_under_way_switches_nothing(world: World) -> None:
+    before = world.files()
+    assert world.tradingctl("hook", "boot") == 0
+    assert (world.files(), world.active, world.said()) == (before, "1", "")
+
+
+def test_a_rollback_that_is_interrupted_three_times_gives_up(world: World) -> None:
+    world.bad.add("2")
+    world.dpkg.cuts.add(f"unpack {STREAM}=1")
+    with pytest.raises(PowerCutError):
+        world.apt("2")
+    for _ in range(2):
+        with pytest.raises(PowerCutError):
+            world.boot()
+    assert world.boot() == 1
+    assert "NO ROLLBACK: 3 rollbacks were begun and none came to its end" in world.said()
+    assert world.pending
+    assert world.pending.state is State.STUCK
+
+
+def test_the_verdict_counts_although_the_power_went_before_dpkg_noted_it(world: World) -> None:
+    world.dpkg.cuts.add(f"note {STACK}=2")
+    with pytest.raises(PowerCutError):
+        world.apt("2")
+    assert world.installed()[STACK] == "iF 2"
+    world.dpkg.cuts.clear()
+    assert world.boot() == 0
+    assert world.dpkg.ran("dpkg --configure") == ["dpkg --configure --pending"]
+    assert world.installed() == {STREAM: "ii 2", STACK: "ii 2"}
+
+
+def test_what_cannot_be_configured_after_all_is_taken_back(world: World) -> None:
+    world.apt("2")
+    world.skip = "systemd is not running"
+    world.dpkg.cuts.add(f"note {STACK}=3")
+    with pytest.raises(PowerCutError):
+        world.apt("3")
+    world.skip = ""
+    world.dpkg.cuts.clear()
+    world.dpkg.fails.add(f"configure {STACK}=3")
+    assert world.boot() == 1
+    assert world.installed() == {STREAM: "ii 2", STACK: "ii 2"}
+    assert "postinst of traderunner-stack failed" in world.events()[-1].detail
+
+
+def test_what_dpkg_alone_installed_is_settled_by_the_unit_of_systemd(world: World) -> None:
+    world.bad.add("2")
+    debs = world.publish("2")
+    assert world.dpkg_install(*debs.values()) == 1
+    assert world.installed()[STACK] == "iF 2"
+    assert world.tradingctl("recover") == 1
+    assert (world.installed(), blocked(world)) == (ONE, ["2"])
+
+
+def test_one_component_alone_is_taken_back(world: World) -> None:
+    debs = world.publish("2")
+    assert world.dpkg_install(debs[STREAM]) == 0
+    assert world.tradingctl("recover") == 1
+    assert (world.installed(), blocked(world)) == (ONE, [])
+    assert "what was being installed is taken back" in world.said()
+
+
+def test_a_release_that_passed_unverified_runs_on_after_a_boot(world: World) -> None:
+    world.skip = "policy-rc.d forbids to start services"
+    world.dpkg.cuts.add(f"note {STACK}=2")
+    with pytest.raises(PowerCutError):
+        world.apt("2")
+    world.dpkg.cuts.clear()
+    assert world.boot() == 0
+    assert (world.installed()[STACK], world.active) == ("ii 2", "2")
+
+
+def test_a_reinstallation_that_was_cut_short_is_no_untouched_server(world: World) -> None:
+    debs = world.publish("1")
+    world.dpkg.cuts.add(f"configure {STREAM}=1")
+    with pytest.raises(PowerCutError):
+        world.dpkg_install(*debs.values())
+    world.dpkg.cuts.clear()
+    world.boot()
+    assert (world.installed(), world.pending) == (ONE, None)
+
+
+def test_what_was_removed_is_not_brought_back_when_a_new_installation_fails(world: World) -> None:
+    world.remove(STREAM, STACK)
+    world.bad.add("2")
+    assert world.dpkg_install(*world.publish("2").values()) == 1
+    assert world.tradingctl("recover") == 1
+    assert "NO ROLLBACK: no release was verified on this server before" in world.said()
+    assert world.installed()[STREAM] == "ii 2"
