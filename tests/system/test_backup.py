@@ -115,6 +115,7 @@ class Written:
 IN_WAL = Written("wal", "automatictrader-api", "automatictrader.db", "wal")
 IN_JOURNAL = Written("journal", "marketdata-stream", "signals.db", "delete")
 BOTH = (IN_WAL, IN_JOURNAL)
+RUNNING = [unit for unit in UNITS if unit != "marketdata-stream"]
 
 
 def is_active(machine: Machine, unit: str) -> bool:
@@ -191,7 +192,7 @@ def load(trader: Machine) -> Load:
     refused = tradingctl(trader, "restore")
     assert refused.returncode == 5
     assert "is still open in process" in refused.stderr
-    assert active_units(trader) == [each for each in UNITS if each != "marketdata-stream"]
+    trader.wait_until(lambda: active_units(trader) == RUNNING, 60, "the services")
     committed = {each.name: each.stop(trader) for each in BOTH}
     return Load(backups, committed, settings_of(trader))
 
@@ -257,12 +258,14 @@ def test_a_restore_gives_a_whole_prefix_back_and_loses_nothing(trader: Machine, 
     query = "SELECT count(*) FROM order_intents"
     assert trader.run("sqlite3", "-readonly", kept, query).stdout == "2\n"
     event = history(trader)[-1]
-    assert (event["event"], event["by"]) == ("restore", "root: tradingctl")
+    assert (event["event"], event["by"].partition(" restore ")[0]) == (
+        "restore",
+        "root: tradingctl",
+    )
 
     assert settings_of(trader) == load.settings, "AT_WORKER_MODE among them"
     assert trader.http(f"{API}/healthz").json()["worker_mode"] == "plan-only"
-    running = [each for each in UNITS if each != "marketdata-stream"]
-    assert active_units(trader) == running, "what was stopped by the administrator stays so"
+    assert active_units(trader) == RUNNING, "what was stopped by the administrator stays so"
     trader.run("systemctl", "start", "marketdata-stream.service")
     assert_healthy(trader)
 
@@ -289,7 +292,7 @@ def test_the_timers_are_on_and_their_services_work_in_their_sandbox(
     assert [timer for timer in timers if timer not in listed] == []
     assert "*:00/5:00" in trader.systemctl_show(timers[0])["TimersCalendar"]
     trader.sh(
-        "runuser -u trading -- sh -c 'mkdir -p $1 && echo a,b >$1/result.csv' sh"
+        "runuser -u trading -- sh -c 'mkdir -p "$1" && echo a,b >"$1/result.csv"' sh"
         f" '{STATE}/traderunner/artifacts/run 1'"
     )
     for service in ("trading-backup", "trading-backup-artifacts"):
@@ -389,8 +392,12 @@ def test_restic_gets_every_backup_and_a_failure_of_it_is_one_of_the_timer(
     machine.run("systemctl", "start", "trading-backup-artifacts.service")
     snapshots = json.loads(restic(machine, "snapshots", "--json"))
     paths = [each["paths"] for each in snapshots]
-    assert [f"{BACKUPS}/{made}"] in paths
-    assert {"trading-backup", "kind=manual"} < set(snapshots[-1]["tags"])
+    listed = json.loads(tradingctl(machine, "backup", "--list", "--json").stdout)["backups"]
+    assert [each["kind"] for each in listed] == ["manual", "timer", "timer"]
+    # What was made while the repository was away stays here alone; every later one is there.
+    assert [[f"{BACKUPS}/{each['id']}"] in paths for each in listed] == [True, True, False]
+    (tags,) = [each["tags"] for each in snapshots if each["paths"] == [f"{BACKUPS}/{made}"]]
+    assert {"trading-backup", "kind=manual"} < set(tags)
 
     restic(machine, "restore", "latest", "--target", "/root/back", "--path", f"{BACKUPS}/{made}")
     copy = f"/root/back{IN_WAL.copy(made)}"
