@@ -141,6 +141,7 @@ def test_what_is_nowhere_at_all_is_named_and_leaves_the_store_as_it_was(world: W
         store.seal(world.server, stack_1(world), "later")
     assert raised.value.next_command.startswith("apt-get update")
     assert world.files() == before
+    assert not folder(world, ".new").exists()
 
 
 @pytest.mark.parametrize("damaged", ["missing", "short", "other"])
