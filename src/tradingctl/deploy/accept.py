@@ -8,6 +8,7 @@ from tradingctl.deploy.blocks import unblock
 from tradingctl.deploy.history import record
 from tradingctl.deploy.lastgood import last_good_of, write_last_good
 from tradingctl.deploy.store import KEPT_RELEASES
+from tradingctl.description import Stack
 from tradingctl.errors import TradingError
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory
@@ -21,21 +22,35 @@ def accept(server: Server, inventory: Inventory, found: Verification) -> None:
     That it cannot be kept is a warning: it runs well. Raises OSError if it cannot be recorded.
     """
     good = last_good_of(inventory, found)
+    # Kept first: what the record names, a rollback has to find, also after a power cut between.
+    kept = inventory.stack is not None and _keep(server, inventory.stack, good.verified_at)
     write_last_good(server.paths, good)
-    if inventory.stack is None:
-        return
-    try:
-        store.seal(server, inventory.stack, good.verified_at)
+    if inventory.stack:
         unblock(server, inventory.stack.package, inventory.stack.version)
+    if kept:
+        _collect(server, inventory)
+
+
+def _keep(server: Server, stack: Stack, verified_at: str) -> bool:
+    try:
+        store.seal(server, stack, verified_at)
+    except (TradingError, OSError) as error:
+        why = error.message if isinstance(error, TradingError) else str(error)
+        server.warn(f"WARNING: release {stack.release} is not kept for a rollback: {why}")
+        if isinstance(error, TradingError):
+            server.warn(f"  next: {error.next_command}")
+        record(server, "not-kept", stack.release, why)
+        return False
+    return True
+
+
+def _collect(server: Server, inventory: Inventory) -> None:
+    try:
         for removal in store.collect(server):
             record(server, "collected", removal.release, removal.reason)
         _collect_generations(server, inventory)
-    except (TradingError, OSError) as error:
-        why = error.message if isinstance(error, TradingError) else str(error)
-        server.warn(f"WARNING: release {inventory.release} is not kept for a rollback: {why}")
-        if isinstance(error, TradingError):
-            server.warn(f"  next: {error.next_command}")
-        record(server, "not-kept", inventory.release, why)
+    except OSError as error:
+        server.warn(f"warning: what is older could not be removed: {error}")
 
 
 def _collect_generations(server: Server, inventory: Inventory) -> None:

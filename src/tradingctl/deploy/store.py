@@ -17,7 +17,7 @@ from pathlib import Path
 from tradingctl import tree
 from tradingctl.deploy.debs import read_deb
 from tradingctl.description import Stack
-from tradingctl.errors import StoreError
+from tradingctl.errors import ProgramFailedError, StoreError
 from tradingctl.files import sha256, sync_directory, sync_file, write_whole
 from tradingctl.inventory import Inventory, read_inventory_at
 from tradingctl.paths import Paths
@@ -113,13 +113,17 @@ def inventory_of(paths: Paths, kept: Kept) -> Inventory:
 
 def damage(paths: Paths, kept: Kept) -> str:
     """Return what is wrong with the files of a kept release, empty when they are whole."""
-    for package in kept.packages.values():
-        path = folder_of(paths, kept.release) / package.file
-        try:
-            if path.stat().st_size != package.size or sha256(path) != package.sha256:
-                return f"{path} is not the file that was verified"
-        except OSError as error:
-            return f"{path}: {error.strerror}"
+    folder = folder_of(paths, kept.release)
+    return next(filter(None, (_damage(folder, each) for each in kept.packages.values())), "")
+
+
+def _damage(folder: Path, package: KeptPackage) -> str:
+    path = folder / package.file
+    try:
+        if path.stat().st_size != package.size or sha256(path) != package.sha256:
+            return f"{path} is not the file that was verified"
+    except OSError as error:
+        return f"{path}: {error.strerror}"
     return ""
 
 
@@ -175,6 +179,7 @@ def seal(server: Server, stack: Stack, verified_at: str) -> Kept:
         packages = {}
         for name, version in versions.items():
             file = _find(server, name, version, new)
+            sync_file(file)  # what was downloaded just now may be in memory alone
             packages[name] = KeptPackage(version, file.name, sha256(file), file.stat().st_size)
         _keep_descriptions(paths, stack, new / "descriptions")
         kept = Kept(stack.release, stack.package, stack.version, packages, verified_at)
@@ -214,12 +219,19 @@ def _keep_descriptions(paths: Paths, stack: Stack, folder: Path) -> None:
         description = paths.components / f"{package}.json"
         if description.is_file():  # the package of tradingctl itself has none
             shutil.copy(description, folder / "components")
+    for each in (*folder.glob("*.json"), *folder.glob("components/*.json")):
+        sync_file(each)
+    sync_directory(folder / "components")
+    sync_directory(folder)
 
 
 def _find(server: Server, package: str, version: str, new: Path) -> Path:
     """Put the file of a package into ``new`` and return it there."""
     for path in _places(server.paths, package, version):
-        deb = read_deb(server.runner, path)
+        try:
+            deb = read_deb(server.runner, path)
+        except ProgramFailedError:
+            continue  # there may be a whole one elsewhere
         if (deb.package, deb.version) == (package, version):
             _link_or_copy(path, new / deb.name)
             return new / deb.name
@@ -240,8 +252,11 @@ def _places(paths: Paths, package: str, version: str) -> Iterator[Path]:
     """Give the files that may be the package's, those that cost no space first."""
     pattern = f"{package}_{version.partition(':')[2] or version}_*.deb"
     yield from (paths.releases / INCOMING).glob(pattern)
-    for folder in sorted(paths.releases.glob("[!.]*")):
-        yield from folder.glob(pattern)
+    for kept in kept_releases(paths):
+        # A damaged file must not become, with a new checksum, one that was verified.
+        folder, known = folder_of(paths, kept.release), kept.packages.get(package)
+        if known and known.version == version and not _damage(folder, known):
+            yield folder / known.file
     yield from (paths.root / "var/cache/apt/archives").glob(pattern)
 
 

@@ -91,15 +91,18 @@ def new_transaction(
 def begin(server: Server, transaction: Transaction) -> None:
     """Write the record, and before it the copy of this program. Raises OSError."""
     folder = server.paths.transaction
-    record_path(server.paths).unlink(missing_ok=True)
-    tree.remove(folder)
-    folder.mkdir(mode=0o755, parents=True)
+    new = folder.with_name(f".{folder.name}")
+    tree.remove(new)
+    new.mkdir(mode=0o755, parents=True)
+    # Beside the earlier one, which this program may be, and complete once it bears its name.
     shutil.copytree(
         Path(tradingctl.__file__).parent,
-        folder / "tradingctl",
+        new / "tradingctl",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
     os.sync()  # a program that a power cut made empty could not go back
+    end(server.paths)
+    new.rename(folder)
     save(server.paths, transaction)
 
 
