@@ -234,6 +234,52 @@ class Reply:
         return json.loads(self.body)
 
 
+class Started:
+    """A command that runs in a machine meanwhile; a context manager that ends it.
+
+    What it prints, on both outputs, is kept in a file without a name.
+    """
+
+    def __init__(self, command: Sequence[str], shown: Sequence[str]) -> None:
+        self._shown = tuple(shown)
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.ended:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._printed.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    def output(self) -> str:
+        """Return what it printed so far."""
+        size = os.fstat(self._printed.fileno()).st_size
+        return os.pread(self._printed.fileno(), size, 0).decode(errors="replace")
+
+    def wait(self, timeout: float) -> Result:
+        """Return how it ended, its output as that of one stream; CommandError if it does not."""
+        try:
+            status = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            text = f"{shlex.join(self._shown)}\ntook over {timeout:g} s\n{self.output()}"
+            raise CommandError(text) from None
+        return Result(self._shown, status, self.output(), "")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What :meth:`Machine.save` kept: folders that lie over each other, the uppermost first."""
@@ -558,6 +604,13 @@ class Machine:
         status is not 0; MachineError if the machine is off.
         """
         return self._finished(self._inside(argv, env), argv, check, stdin, timeout)
+
+    def start(self, *argv: str, env: Mapping[str, str] | None = None) -> Started:
+        """Start a command as root in the booted machine and do not wait for it.
+
+        Raises MachineError if the machine is off.
+        """
+        return Started(self._inside(argv, env), argv)
 
     def sh(
         self,
