@@ -129,7 +129,7 @@ echo "ready $how"
 read -r _ || true
 """
 
-# $1 root, $2 host name, then SOURCE TARGET pairs, --, and the command. The command is not PID 1
+# $1 root, $2 host name, then SOURCE TARGET and ro or rw, --, the command. The command is not PID 1
 # and PID 1 is outside of the chroot, as on a real host: ischroot(1) compares the two.
 _CHROOT_SCRIPT = """
 root=$1 name=$2; shift 2
@@ -152,8 +152,8 @@ ln -s /proc/self/fd/2 "$root/dev/stderr"
 while [ "$1" != -- ]; do
     chroot "$root" mkdir -p -- "$2"
     mount --bind "$1" "$root$2"
-    mount -o remount,bind,ro "$root$2"
-    shift 2
+    [ "$3" = rw ] || mount -o remount,bind,ro "$root$2"
+    shift 3
 done
 shift
 set +e
@@ -412,7 +412,7 @@ def _host_sources(release: str) -> list[str]:
         text=True,
         check=True,
     ).stdout
-    host = _host_codename()
+    host = host_codename()
     sources = []
     for line in listed.splitlines():
         origin, codename, uri, suite, component = line.split("|")
@@ -433,7 +433,7 @@ def _host_sources(release: str) -> list[str]:
     return sorted(set(sources))
 
 
-def _host_codename() -> str:
+def host_codename() -> str:
     """Return the code name of the host's release, as bookworm; empty if it has none."""
     for line in Path("/etc/os-release").read_text().splitlines():
         name, _, value = line.partition("=")
@@ -458,7 +458,8 @@ class Machine:
     A new machine is off: `chroot_run` works on it, `run` needs `boot` first. `write`, `read` and
     `copy_in` work either way. Paths in the machine are absolute and resolved inside of it.
 
-    `binds` maps a path in the machine to a host folder that is visible there read-only.
+    `binds` maps a path in the machine to a host folder that is visible there read-only, `shares`
+    to one that the machine may write to, whatever becomes of its own disk.
     `storage` says where changes are kept, `overlay=False` forces a full copy of the base (on
     disk), which is also the fallback where the kernel refuses the overlay; `how` tells which it
     became, `identity` is unique to the machine and names its folder and its control groups.
@@ -470,12 +471,14 @@ class Machine:
         *,
         name: str = "debian",
         binds: Mapping[str, Path] | None = None,
+        shares: Mapping[str, Path] | None = None,
         storage: Storage = "auto",
         overlay: bool = True,
     ) -> None:
         self.base = base if isinstance(base, Snapshot) else Snapshot((base,))
         self.name = name
         self.binds = {target: source.resolve() for target, source in (binds or {}).items()}
+        self.shares = {target: source.resolve() for target, source in (shares or {}).items()}
         self.storage = _chosen_storage(storage) if overlay else "disk"
         self.how = ""
         self.identity = ""
@@ -489,7 +492,8 @@ class Machine:
         self._init = 0
         self._init_handle = -1
         self._last_answer = ""
-        for path in (text for pair in self.binds.items() for text in map(str, pair)):
+        bound = (*self.binds.items(), *self.shares.items())
+        for path in (text for pair in bound for text in map(str, pair)):
             if not path.startswith("/") or any(character in path for character in ":\\\n"):
                 raise ValueError(f"not a path that can be bound: {path}")
 
@@ -837,6 +841,7 @@ class Machine:
             *("--private-network", "--register=no", "--keep-unit", "-M", self.name),
             *("--settings=no", "--link-journal=no", "--resolv-conf=off", "--timezone=off"),
             *(f"--bind-ro={source}:{target}" for target, source in self.binds.items()),
+            *(f"--bind={source}:{target}" for target, source in self.shares.items()),
         ]
         # By default nspawn puts a memory file system on /tmp, which Debian 12 does not have.
         environment = os.environ | {"SYSTEMD_NSPAWN_TMPFS_TMP": "0"}
@@ -923,10 +928,12 @@ class Machine:
             raise MachineError(f"{self.name} is on: a chroot would see half of it")
         if self._state is None:
             raise MachineError(f"{self.name} is not in use: enter it with a with statement first")
-        pairs = [text for to, source in self.binds.items() for text in (str(source), to)]
+        bound = [(str(source), to, "ro") for to, source in self.binds.items()]
+        bound += [(str(source), to, "rw") for to, source in self.shares.items()]
+        mounts = [text for each in bound for text in each]
         return [
             *(*self._in_holder(), _tool("unshare"), "--net", "--uts", "--ipc", *_NAMESPACES, "--"),
-            *(_tool("sh"), "-euc", _CHROOT_SCRIPT, "sh", self._root(), self.name, *pairs, "--"),
+            *(_tool("sh"), "-euc", _CHROOT_SCRIPT, "sh", self._root(), self.name, *mounts, "--"),
             *("/usr/bin/env", "-i", *_assignments(env), *argv),
         ]
 
