@@ -248,6 +248,16 @@ def test_power_that_goes_in_a_rollback_leads_to_the_release_it_went_to(
     assert blocked(world) == ["2"]
 
 
+def test_a_new_package_that_was_half_unpacked_goes_too(world: World) -> None:
+    world.dpkg.cuts.add(f"unpack {BOARD}=2")
+    with pytest.raises(PowerCutError):
+        world.apt("2", STREAM, BOARD)
+    world.dpkg.cuts.clear()
+    assert world.installed()[BOARD] == "iHR2"
+    assert world.boot() == 0
+    assert (world.installed(), world.pending) == ({**ONE, BOARD: "rc 2"}, None)
+
+
 def test_what_was_not_verified_does_not_start_at_boot(world: World) -> None:
     world.dpkg.cuts.add(f"note {STREAM}=2")
     with pytest.raises(PowerCutError):
