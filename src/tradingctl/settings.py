@@ -175,5 +175,6 @@ def _difference(paths: Paths, file: Path, beside: Path, suffix: str) -> list[Dif
         text = f"{shown} is the administrator's; the release's new default lies in {beside.name}"
     else:
         text = f"{shown} was replaced; the administrator's earlier one lies in {beside.name}"
-    # The note ends when the file beside is gone.
-    return [Difference(shown, other, text, f"diff -u {shown} {other}; when merged: rm {other}")]
+    # What ends the note.
+    text += ", to be removed when merged"
+    return [Difference(shown, other, text, f"diff -u {shown} {other}")]

@@ -154,13 +154,16 @@ def stop(server: Server, unit: Unit) -> None:
         server.warn(f"warning: {unit.name} was not stopped: {outcome.said}")
 
 
-def start(server: Server, units: Sequence[Unit], forced: Collection[str] = ()) -> None:
+def start(
+    server: Server, units: Sequence[Unit], forced: Collection[str] = (), alone: bool = False
+) -> None:
     """Have systemd start units in the order of their dependencies, without waiting for them.
 
     Units that are masked or disabled, or that policy-rc.d denies, are left alone, as by
     deb-systemd-invoke; ``forced`` names those that are started although they are disabled. It is
     not used here because it waits: for a service that does not become ready, and for it again with
-    every service that comes after it. A failure is a warning.
+    every service that comes after it. ``alone`` keeps their order and starts nothing that they
+    want or require. A failure is a warning.
     """
     states = show(server.runner, [unit.name for unit in units])
     wanted = []
@@ -176,7 +179,8 @@ def start(server: Server, units: Sequence[Unit], forced: Collection[str] = ()) -
         return
     # An earlier failure would be taken for one of this start.
     server.runner.run(["systemctl", "reset-failed", *wanted])
-    outcome = server.runner.run(["systemctl", "start", "--no-block", *wanted])
+    mode = ["--job-mode=ignore-requirements"] if alone else []
+    outcome = server.runner.run(["systemctl", "start", "--no-block", *mode, *wanted])
     if outcome.code != 0:
         server.warn(
             f"warning: systemd does not start {' '.join(wanted)}: {outcome.said}\n"

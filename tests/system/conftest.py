@@ -18,7 +18,8 @@ from tests.system.machine import (
     missing_requirements,
 )
 from tests.system.project import Project, project_of_repository
-from tests.system.slim import keep_slim, slim_project
+from tests.system.releases import releases_after
+from tests.system.slim import first_slim
 from tests.system.stack import save_installed
 
 RELEASE = os.environ.get("DEBSTACK_TEST_RELEASE", "bookworm")
@@ -67,15 +68,10 @@ def bases(machines_possible: None) -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def slims(projects: Path) -> Callable[[str], Project]:
     """Return a function that gives the slim project, its first release built for a release."""
-    project = slim_project(projects / "slim")
 
     @functools.cache
     def slim_on(os_release: str) -> Project:
-        if os_release not in project.built_targets():
-            project.on(os_release).build()
-            project.on(os_release).publish()
-            keep_slim(project)
-        return project.on(os_release)
+        return first_slim(projects / f"slim-{os_release}", os_release)
 
     return slim_on
 
@@ -120,6 +116,17 @@ def slim(os_release: str, slims: Callable[[str], Project]) -> Project:
 def installed_slim(os_release: str, snapshots: Callable[[str], Snapshot]) -> Snapshot:
     """Return a snapshot of a server on which the first release of ``slim`` was verified."""
     return snapshots(os_release)
+
+
+@pytest.fixture(scope="module")
+def releases(os_release: str, slim: Project, projects: Path) -> Callable[..., Project]:
+    """Return a function that gives ``slim`` with further releases: ``releases("good2")``.
+
+    They are those of :mod:`tests.system.releases`, each built on the one named before it, none
+    published: `project.publish(project.releases[1])` publishes the second. Every call gives a new
+    copy, which a test may change and publish in.
+    """
+    return functools.partial(releases_after, slim, projects)
 
 
 @pytest.fixture

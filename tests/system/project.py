@@ -58,6 +58,13 @@ class Project:
         return str(self.lock["release"])
 
     @property
+    def releases(self) -> list[str]:
+        """The ids of all releases that were built, from the first to the last."""
+        folders = (path for path in (self.root / "dist").iterdir() if path.name != "apt")
+        names = (path.name for path in folders if not path.name.startswith("."))
+        return sorted(names, key=lambda name: [int(part) for part in name.split(".")])
+
+    @property
     def commits(self) -> dict[str, str]:
         """The locked commit of each component."""
         return {name: each["commit"] for name, each in self.lock["components"].items()}
@@ -65,10 +72,6 @@ class Project:
     def on(self, target: str) -> Project:
         """Return the same project for another Debian release."""
         return replace(self, target=target)
-
-    def built_targets(self) -> set[str]:
-        """Return the Debian releases for which the locked release is built."""
-        return {path.stem for path in (self.root / "dist" / self.release).glob("*.json")}
 
     def deb(self, package: str) -> Path:
         """Return the package of the locked release, as ``build`` left it."""
@@ -93,26 +96,35 @@ class Project:
         """Build the locked release."""
         self.debstack("build", "--target", self.target)
 
-    def publish(self) -> None:
-        """Publish the built release in the archive."""
-        self.debstack("publish", "--target", self.target)
+    def publish(self, release: str | None = None) -> None:
+        """Publish a release that was built in the archive: by its id, or the locked one."""
+        folder = self.root / "dist" / (release or self.release)
+        self.debstack("publish", "--target", self.target, str(folder))
 
     def commit(self, component: str, changes: Mapping[str, str]) -> None:
         """Commit new contents of files to a component's sample repository and lock that commit."""
         self.push(component, changes)
         self.lock_again(component)
 
-    def push(self, component: str, changes: Mapping[str, str]) -> None:
-        """Commit new contents of files to a component's sample repository."""
+    def push(self, component: str, changes: Mapping[str, str], *, afresh: bool = False) -> None:
+        """Commit new contents of files to a component's sample repository.
+
+        With ``afresh`` the other files are again those of its first commit. Nothing happens if
+        nothing changes.
+        """
         bare = self.root / "build" / "samples" / f"{component}.git"
         with tempfile.TemporaryDirectory() as clone:
             git = ["git", "-C", clone]
             _run(["git", "clone", "-q", str(bare), clone], env=_AUTHOR)
+            if afresh:
+                first = _run([*git, "rev-list", "--max-parents=0", "HEAD"], env=_AUTHOR).stdout
+                _run([*git, "read-tree", "-u", "--reset", first.strip()], env=_AUTHOR)
             for path, content in changes.items():
                 (Path(clone) / path).write_text(content)
             _run([*git, "add", "-A"], env=_AUTHOR)
-            _run([*git, "commit", "-q", "-m", "A change for a test"], env=_AUTHOR)
-            _run([*git, "push", "-q", "origin", "HEAD:main"], env=_AUTHOR)
+            if _run([*git, "status", "--porcelain"], env=_AUTHOR).stdout:
+                _run([*git, "commit", "-q", "-m", "A change for a test"], env=_AUTHOR)
+                _run([*git, "push", "-q", "origin", "HEAD:main"], env=_AUTHOR)
 
     def lock_again(self, *components: str) -> None:
         """Lock the next release: of these components what was pushed, of the others the same."""

@@ -1,8 +1,9 @@
 """The slim stack: everything as it is, with a dashboard that is quick to build and to unpack.
 
-The default stack's dashboard is 550 MB, for pandas, pyarrow and streamlit, which a scenario about
-upgrades does not need: without them a release is built in seconds and unpacked in one. What else
-differs is there for the tests:
+The default stack's dashboard is 550 MB, for pandas, pyarrow, streamlit and Dash, which a scenario
+about upgrades does not need: without them a release is built in seconds and unpacked in one. Its
+page says less, and is served as before: by gunicorn, with its logs, settings, reports and password.
+What else differs is there for the tests:
 
 * a service that does not come up is given up after :data:`DEADLINE` seconds;
 * every component has two *parts*, modules that hold one label, the same in both and another one in
@@ -26,7 +27,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.system.machine import cache_directory
@@ -35,8 +36,8 @@ from tests.system.project import FOLDERS, REPOSITORY, Project, project_of_reposi
 DEADLINE = 6
 """How long a unit of the slim stack has from its start to a good answer, in seconds."""
 
-DASHBOARD_DEADLINE = 10
-"""The same for the dashboard, which takes two seconds to start."""
+DASHBOARD_DEADLINE = 8
+"""The same for the dashboard, which is the last to start."""
 
 TARGETS = {
     "bookworm": ("deb12", "3.11", "x86_64-manylinux_2_36"),
@@ -96,30 +97,44 @@ _DASHBOARD_PARTS = """
         return response
 """
 
-_PRICES = '''"""Daily prices: none, for want of what reads them."""
+_APP = '''"""The dashboard without Dash. `server` is the WSGI application."""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import os
+
+from flask import Flask
+
+from core.paths import LOGS
+from core.release import COMMIT
+from core.settings import load_settings
+from src.backtest import ensure_report
+from trading_dashboard import databases
+from trading_dashboard.auth import protect
+from trading_dashboard.logs import open_logs
+
+settings = load_settings(os.environ)
+open_logs(LOGS)
+ensure_report()
+
+server = Flask(__name__)
+protect(server, os.environ, COMMIT)
+logging.getLogger(__name__).info("started, commit %s", COMMIT)
 
 
-def sample_prices() -> dict[str, Any]:
-    """Nothing."""
-    return {}
+@server.get("/")
+def page() -> str:
+    """What the databases of the other services say, as text."""
+    tables = (databases.signals(), databases.order_intents())
+    return f"Trading dashboard, {settings.environment}, commit {COMMIT}: {tables}"
 '''
 
 _BACKTEST = '''"""A backtest report, as the tests need one under artifacts/backtests."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from core.paths import BACKTESTS
-
-
-def read_reports() -> dict[str, Any]:
-    """Nothing that the page could show."""
-    return {}
 
 
 def ensure_report() -> None:
@@ -129,7 +144,7 @@ def ensure_report() -> None:
         (BACKTESTS / "crossover.txt").write_text("no trades\\n")
 '''
 
-_REQUIREMENTS = "dash\ndash-bootstrap-components\nplotly\nrequests\npydantic\npyyaml\ngunicorn\n"
+_REQUIREMENTS = "flask\ngunicorn\npydantic\npyyaml\nrequests\n"
 
 
 def part_files(component: str, label: str) -> dict[str, str]:
@@ -137,35 +152,37 @@ def part_files(component: str, label: str) -> dict[str, str]:
     return {PARTS[component].format(name): f'LABEL = "{label}"\n' for name in ("one", "two")}
 
 
-def slim_project(root: Path) -> Project:
-    """Return the slim stack in the folder ``root``: locked, built and published for bookworm.
+def first_slim(root: Path, target: str) -> Project:
+    """Return the slim stack in the folder ``root``: locked, built and published for a target."""
 
-    It is kept in the cache until one of the files that it is made of changes.
+    def make(folder: Path) -> Project:
+        project = make_slim(folder).on(target)
+        project.build()
+        project.publish()
+        return project
+
+    return kept("first", target, root, make)
+
+
+def kept(name: str, target: str, root: Path, make: Callable[[Path], Project]) -> Project:
+    """Return a project for ``target`` in the folder ``root``, copied from the one in the cache.
+
+    If that has none, ``make`` makes it in the folder that it is given, where it stays until a file
+    changes that the slim stack is made of.
     """
-    kept = cache_directory() / "slim"
-    kept.mkdir(parents=True, exist_ok=True)
-    wanted = kept / _digest()
-    with _locked(kept):
-        _forget_old(kept, wanted)
+    cache = cache_directory() / "slim"
+    entry = cache / _digest()
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache / ".lock"):
+        _forget_old(cache)
+        entry.mkdir(exist_ok=True)
+        os.utime(entry)
+    wanted = entry / f"{target}-{name}"
+    with _locked(entry / f".{wanted.name}.lock"):
         if not wanted.is_dir():
-            with tempfile.TemporaryDirectory(prefix=".new-", dir=kept) as folder:
-                project = make_slim(Path(folder) / "project")
-                project.build()
-                project.publish()
-                project.root.rename(wanted)
-        os.utime(wanted)
-        return Project(wanted).copy(root)
-
-
-def keep_slim(project: Project) -> None:
-    """Keep what was built of an unchanged slim project for the sessions that follow."""
-    kept = cache_directory() / "slim"
-    with _locked(kept), tempfile.TemporaryDirectory(prefix=".new-", dir=kept) as folder:
-        copy = project.copy(Path(folder) / "project")
-        wanted = kept / _digest()
-        if wanted.is_dir():
-            wanted.rename(Path(folder) / "old")
-        copy.root.rename(wanted)
+            with tempfile.TemporaryDirectory(prefix=".new-", dir=entry) as folder:
+                make(Path(folder) / "project").root.rename(wanted)
+        return Project(wanted, target).copy(root)
 
 
 def make_slim(root: Path) -> Project:
@@ -210,9 +227,10 @@ def _change_stream(package: Path) -> None:
 
 def _change_dashboard(tree: Path) -> None:
     (tree / "requirements.txt").write_text(_REQUIREMENTS)
-    (tree / "src" / "cli.py").unlink()
-    (tree / "src" / "prices.py").write_text(_PRICES)
+    for path in ("src/cli.py", "src/prices.py", "trading_dashboard/page.py"):
+        (tree / path).unlink()
     (tree / "src" / "backtest.py").write_text(_BACKTEST)
+    (tree / "trading_dashboard" / "app.py").write_text(_APP)
     (tree / "core" / "parts.py").write_text(_READ_PARTS)
     _replace(
         tree / "trading_dashboard" / "auth.py",
@@ -229,6 +247,9 @@ def _change_definitions(packaging: Path) -> None:
         slow = component == "traderunner"
         deadline = DASHBOARD_DEADLINE if slow else DEADLINE
         definition.write_text(text.replace("\norder = ", f"\ndeadline = {deadline}\norder = "))
+    dashboard = packaging / "components" / "traderunner.toml"
+    before, _, rest = dashboard.read_text().partition("# What the dashboard imports")
+    dashboard.write_text(before + rest.partition("]\n")[2])
     stack = packaging / "stack.toml"
     with stack.open("a") as file:
         for name, (suffix, python, platform) in TARGETS.items():
@@ -253,7 +274,9 @@ def _digest() -> str:
     """Return a digest of every file that the slim stack is made of."""
     seen = hashlib.sha256(str(os.geteuid()).encode())
     files = [path for name in FOLDERS for path in (REPOSITORY / name).rglob("*")]
-    for path in sorted([*files, *_LOCKS.rglob("*"), Path(__file__), *_keys()]):
+    here = Path(__file__).parent
+    files += [here / name for name in ("project.py", "releases.py", "slim.py")]
+    for path in sorted([*files, *_LOCKS.rglob("*"), *_keys()]):
         if path.is_file() and "__pycache__" not in path.parts:
             seen.update(f"{path.relative_to(REPOSITORY)} {path.stat().st_mode:o}\n".encode())
             seen.update(path.read_bytes())
@@ -264,16 +287,16 @@ def _keys() -> list[Path]:
     return sorted((REPOSITORY / "build" / "keys").glob("*.key"))
 
 
-def _forget_old(kept: Path, wanted: Path) -> None:
-    for path in kept.iterdir():
-        old = path.stat().st_mtime < time.time() - _KEPT_DAYS * 24 * 3600
-        if path.is_dir() and old:  # its publication ages as well
+def _forget_old(cache: Path) -> None:
+    """Remove what was not used for days: publications get old too."""
+    for path in cache.iterdir():
+        if path.is_dir() and path.stat().st_mtime < time.time() - _KEPT_DAYS * 24 * 3600:
             shutil.rmtree(path)
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("a") as file:
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

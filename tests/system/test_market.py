@@ -115,6 +115,7 @@ def test_timers_are_there_and_disabled_until_wanted(trader: Machine) -> None:
     example = "/usr/share/doc/traderunner-common/examples/deploy.conf"
     trader.run("cp", example, DEPLOY_CONF)
     assert "deploy.conf" not in tradingctl(trader, "status").output
+    trader.run("rm", DEPLOY_CONF)
 
     trader.run("systemctl", "enable", "--now", *TIMERS)
     assert enabled(trader, f"{BOOT}.service") == "enabled"
@@ -298,9 +299,9 @@ def test_worker_starts_only_after_the_api_is_healthy_at_boot(trader: Machine) ->
 
 def make_ill(machine: Machine) -> None:
     """Let the API answer 503 five times, watched and then healed by a unit of its own."""
-    for unit in ("automatictrader-api", WORKER):
-        machine.run("mkdir", "-p", f"/etc/systemd/system/{unit}.service.d")
-        machine.write(f"/etc/systemd/system/{unit}.service.d/ill.conf", ILLNESS)
+    drop_in = "/etc/systemd/system/automatictrader-api.service.d"
+    machine.run("mkdir", "-p", drop_in)
+    machine.write(f"{drop_in}/ill.conf", ILLNESS)
     description = "/usr/share/trading/components/automatictrader-api.json"
     patient = machine.read(description).replace('"deadline": 6.0', '"deadline": 90.0')
     machine.write(description, patient)

@@ -28,7 +28,7 @@ def test_slim_stack_installs_and_names_its_parts(base: Path, slim: Project) -> N
         assert_healthy(machine)
         for component, parts in parts_of(machine).items():
             assert parts == {"labels": ["1", "1"], "commits": [slim.commits[component]] * 2}
-        page = machine.http(f"{DASHBOARD}/_dash-layout", auth=dashboard_login(machine))
+        page = machine.http(f"{DASHBOARD}/", auth=dashboard_login(machine))
         assert page.status == 200
         assert "Trading dashboard" in page.text
 

@@ -30,6 +30,8 @@ from tradingctl.verdict import Verification
 from tradingctl.verify import verify
 
 RUNNING = ("active", "activating", "reloading")
+# What has failed was not stopped by anybody, and may have failed for its database.
+TO_START = (*RUNNING, "failed")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Record:
 class Restored:
     """What was done: where what was there is now, and whether the services are healthy.
 
-    ``running`` are the units that were stopped and started.
+    ``running`` are the units that were stopped and started; without any nothing is verified.
     """
 
     backup: str
@@ -89,7 +91,7 @@ def _restore(server: Server, inventory: Inventory, plan: Plan) -> Restored:
             stamp=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
             databases=tuple((each.component, each.name) for each in live),
             settings=plan.request.settings,
-            running=tuple(name for name, each in states.items() if each.active in RUNNING),
+            running=tuple(name for name, each in states.items() if each.active in TO_START),
         )
         # Before the first unit stops: it says which are to be started again.
         _write(server, record)
@@ -146,7 +148,9 @@ def _finish(
         raise
     _start(server, units, record.running)
     _forget(server)
-    found = None if systemd.absence(server) else verify(server, inventory)
+    found = None
+    if record.running and not systemd.absence(server):
+        found = verify(server, inventory, record.running)
     _note(server, inventory, record, aside, found.result.value if found else "not verified")
     return Restored(
         record.backup,
@@ -216,7 +220,8 @@ def _start(server: Server, units: Iterable[Unit], running: Iterable[str]) -> Non
     if wanted and not systemd.absence(server):
         states = systemd.show(server.runner, [unit.name for unit in wanted])
         aside = {name for name, each in states.items() if each.put_aside == "disabled"}
-        systemd.start(server, wanted, forced=aside)
+        # Not what they want: the administrator may have stopped it.
+        systemd.start(server, wanted, forced=aside, alone=True)
 
 
 def _require_closed(server: Server, live: list[Database]) -> None:

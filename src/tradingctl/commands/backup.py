@@ -203,7 +203,7 @@ def _report(server: Server, restored: Restored) -> int:
         for file in aside:
             server.say(f"  before  {file}")
     found = restored.verification
-    server.say(verification_text(found) if found else "not verified: systemd is not running")
+    server.say(verification_text(found) if found else "not verified: no service ran")
     moves = [
         step
         for path, aside in restored.aside.items()

@@ -125,7 +125,9 @@ def take_back(server: Server, pending: Transaction) -> Ending:
         roll_back(server, pending, plan)
     except (TradingError, OSError) as error:
         return _give_up(server, pending, failure, error)
-    why = f"from {_named(pending)}" + (f": {pending.detail}" if pending.detail else "")
+    why = f"from {_named(pending)}"
+    if not pending.check and pending.origin != BY_HAND:
+        why += f": {failure}"
     versions = plan.target.versions
     record(server, "rolled-back", plan.target.release, why, pending.check, versions)
     store.discard_incoming(server.paths)

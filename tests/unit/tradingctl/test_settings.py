@@ -221,16 +221,15 @@ def test_the_status_tells_what_lies_beside_the_settings(machine: Machine, ucf: U
             "file": FILE,
             "beside": f"{FILE}.ucf-dist",
             "text": f"{FILE} is the administrator's; the release's new default lies in"
-            " feed.env.ucf-dist",
-            "next_command": f"diff -u {FILE} {FILE}.ucf-dist; when merged: rm {FILE}.ucf-dist",
+            " feed.env.ucf-dist, to be removed when merged",
+            "next_command": f"diff -u {FILE} {FILE}.ucf-dist",
         },
         {
             "file": "/etc/trading/web.env",
             "beside": "/etc/trading/web.env.dpkg-old",
             "text": "/etc/trading/web.env was replaced; the administrator's earlier one lies in"
-            " web.env.dpkg-old",
-            "next_command": "diff -u /etc/trading/web.env /etc/trading/web.env.dpkg-old;"
-            " when merged: rm /etc/trading/web.env.dpkg-old",
+            " web.env.dpkg-old, to be removed when merged",
+            "next_command": "diff -u /etc/trading/web.env /etc/trading/web.env.dpkg-old",
         },
         {
             "file": "/etc/trading/gone.env",

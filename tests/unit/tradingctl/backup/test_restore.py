@@ -30,6 +30,7 @@ from tradingctl.errors import RestoreError
 from tradingctl.inventory import read_inventory
 
 UNIT = "marketdata-stream.service"
+START = "systemctl start --no-block --job-mode=ignore-requirements"
 
 
 class Killed(BaseException):
@@ -99,7 +100,7 @@ def test_it_stops_replaces_starts_and_verifies(running: Machine) -> None:
     assert pairs(aside) == 4
     assert steps(running) == [
         f"deb-systemd-invoke stop {UNIT}",
-        f"systemctl start --no-block {UNIT}",
+        f"{START} {UNIT}",
     ]
     assert database(running).stat().st_mode & 0o777 == 0o640
     said = running.out.getvalue()
@@ -355,8 +356,24 @@ def test_units_that_start_later_are_stopped_too_and_only_what_ran_is_started(
     assert steps(running) == [
         "deb-systemd-invoke stop later.service",
         f"deb-systemd-invoke stop {UNIT}",
-        f"systemctl start --no-block {UNIT} later.service",
+        f"{START} {UNIT} later.service",
     ]
+
+
+def test_a_unit_that_has_failed_is_started(running: Machine) -> None:
+    take(running)
+    failed = unit_state(NAME, ActiveState="failed")
+    running.system.units[NAME] = [failed, failed, unit_state(NAME)]
+    assert call(running) == 0
+    assert steps(running)[-1] == f"{START} {UNIT}"
+
+
+def test_where_nothing_ran_nothing_is_started_or_verified(running: Machine) -> None:
+    take(running)
+    running.system.units[NAME] = [unit_state(NAME, ActiveState="inactive")]
+    assert call(running) == 0
+    assert steps(running) == []
+    assert "not verified: no service ran" in running.out.getvalue()
 
 
 def test_a_unit_that_does_not_stop_is_the_end_of_it(running: Machine) -> None:
@@ -376,7 +393,7 @@ def test_a_process_that_has_it_open_is_the_end_of_it(running: Machine) -> None:
     assert call(running) == 5
     assert "still open in process 99 (python99 -m app)" in running.err.getvalue()
     untouched(running)
-    assert steps(running)[-1] == f"systemctl start --no-block {UNIT}"
+    assert steps(running)[-1] == f"{START} {UNIT}"
 
 
 def untouched(machine: Machine) -> None:
@@ -463,7 +480,7 @@ def test_after_a_kill_at_any_moment_it_ends_well(
     else:
         assert call(running) == 0
         assert "a restore was cut short: it is finished now" in running.out.getvalue()
-        assert steps(running)[-1] == f"systemctl start --no-block {UNIT}"
+        assert steps(running)[-1] == f"{START} {UNIT}"
     for file in (more, database(running)):
         assert pairs_of(file) == 3
         (aside,) = [
@@ -499,7 +516,7 @@ def test_a_kill_before_the_units_stop_leaves_a_restore_that_can_be_finished(
     stops(running)
     assert call(running) == 0
     assert pairs(database(running)) == 3
-    assert steps(running)[-1] == f"systemctl start --no-block {UNIT}"
+    assert steps(running)[-1] == f"{START} {UNIT}"
 
 
 def os_exit() -> None:

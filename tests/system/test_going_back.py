@@ -1,0 +1,133 @@
+"""Going back on purpose, without the network, and forward again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.system.machine import Machine, Snapshot
+from tests.system.project import Project
+from tests.system.rollback import assert_in_service, blocked, events, kept
+from tests.system.stack import (
+    apt,
+    install_stack,
+    installed_server,
+    intents,
+    planned_intent,
+    post_intent,
+    tradingctl,
+)
+
+pytestmark = pytest.mark.system
+
+Releases = Callable[..., Project]
+SOURCES = "/etc/apt/sources.list.d/traderunner.sources"
+
+
+@pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
+def test_to_the_first_of_three_with_the_repository_gone_and_to_the_third_again(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("good2", "good3")
+    first, second, third = project.releases
+    with installed_server(installed_slim, project) as machine:
+        rows = []
+        for release in (second, third):
+            project.publish(release)
+            install_stack(machine)
+            post_intent(machine, release)
+            rows.append(planned_intent(machine, release))
+        assert kept(machine) == [first, second, third]
+        take_repository_away(machine)
+
+        plan = tradingctl(machine, "rollback", first, "--dry-run")
+        assert plan.returncode == 0
+        for word in ("switch", "install", "verify", "block", "automatictrader-api", first):
+            assert word in plan.stdout
+        assert_in_service(machine, project, third)
+
+        done = tradingctl(machine, "rollback", first)
+        assert done.returncode == 0, done.output
+        assert_in_service(machine, project, first)
+        assert blocked(machine) == [second, third], "an unattended upgrade shall not undo it"
+        assert intents(machine) == rows
+        assert events(machine)[-1] == ("rolled-back", first)
+
+        bring_repository_back(machine)
+        assert "0 upgraded" in apt(machine, "upgrade").output
+        assert "nothing newer" in tradingctl(machine, "upgrade").stdout
+        again = tradingctl(machine, "upgrade", third)
+        assert again.returncode == 0, again.output
+        assert_in_service(machine, project, third)
+        assert blocked(machine) == [second]
+        assert intents(machine) == rows
+
+
+def test_upgrade_shows_what_would_change_and_does_it(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("good2", "good3")
+    first, second, third = project.releases
+    with installed_server(installed_slim, project) as machine:
+        project.publish(second)
+        project.publish(third)
+        shown = tradingctl(machine, "upgrade", "--dry-run")
+        assert shown.returncode == 0, shown.output
+        assert third in shown.stdout
+        assert second not in shown.stdout
+        assert_in_service(machine, project, first)
+
+        named = tradingctl(machine, "upgrade", second)
+        assert named.returncode == 0, named.output
+        assert_in_service(machine, project, second)
+        newest = tradingctl(machine, "upgrade")
+        assert newest.returncode == 0, newest.output
+        assert_in_service(machine, project, third)
+        unknown = tradingctl(machine, "upgrade", "2001.01.01.1")
+        assert unknown.returncode == 5
+        assert "the archive has no release 2001.01.01.1; it has" in unknown.stderr
+
+
+def test_unknown_release_is_refused_with_those_there_are(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("good2")
+    with installed_server(installed_slim, project) as machine:
+        refused = tradingctl(machine, "rollback", "2001.01.01.1")
+        assert refused.returncode == 5
+        assert f"kept: {project.releases[0]}" in refused.stderr
+        alone = tradingctl(machine, "rollback")
+        assert alone.returncode == 5
+        assert f"no release but {project.releases[0]} is kept" in alone.stderr
+
+
+def test_both_refuse_while_another_program_changes_packages(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("good2")
+    with installed_server(installed_slim, project) as machine:
+        project.publish()
+        install_stack(machine)
+        holder = "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); " \
+            "fcntl.lockf(f, fcntl.LOCK_EX); open('/root/held', 'w'); time.sleep(600)"  # fmt: skip
+        machine.run("systemd-run", "--quiet", "--unit=holder", "python3", "-c", holder)
+        machine.wait_until(lambda: machine.run("test", "-e", "/root/held", check=False)
+                           .returncode == 0, 30, "the lock")  # fmt: skip
+        pid = machine.systemctl_show("holder.service")["MainPID"]
+        for words in (("rollback",), ("upgrade",)):
+            refused = tradingctl(machine, *words)
+            assert refused.returncode == 5
+            assert f"packages are being changed by process {pid} (" in refused.stderr
+        assert_in_service(machine, project, project.releases[1])
+
+
+def take_repository_away(machine: Machine) -> None:
+    """Leave apt without any source."""
+    machine.run("mv", SOURCES, "/root/sources")
+    apt(machine, "update")
+
+
+def bring_repository_back(machine: Machine) -> None:
+    """Undo :func:`take_repository_away`."""
+    machine.run("mv", "/root/sources", SOURCES)
+    apt(machine, "update")

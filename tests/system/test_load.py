@@ -1,0 +1,104 @@
+"""The means of observation see what they are there for: a lost row, an outage, mixed code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from tests.system.load import DATABASES, SERVICES, Answers, Load, under_load
+from tests.system.machine import Machine, Snapshot
+from tests.system.project import Project
+from tests.system.stack import INTENTS_DB, install_stack, installed_server
+
+pytestmark = pytest.mark.system
+
+COMPONENTS = ("marketdata-stream", "automatictrader-api", "traderunner")  # of SERVICES
+TREE = "/opt/trading/automatictrader-api"
+
+
+@pytest.fixture
+def trader(installed_slim: Snapshot, slim: Project) -> Iterator[Machine]:
+    """Return a server with the slim stack."""
+    with installed_server(installed_slim, slim) as machine:
+        yield machine
+
+
+def test_upgrade_under_load(
+    releases: Callable[..., Project], slim: Project, installed_slim: Snapshot
+) -> None:
+    project = releases("good2")
+    project.publish()
+    with installed_server(installed_slim, project) as machine, under_load(machine) as load:
+        install_stack(machine)
+        load.wait_for_rows(5)
+        for service, component in zip(SERVICES, COMPONENTS, strict=True):
+            expected = [slim.commits[component], project.commits[component]]
+            assert load.answers().commits(service) == expected
+        assert "without an answer" in load.report()
+
+
+def test_lost_row_is_noticed(trader: Machine) -> None:
+    load = Load(trader)
+    load.start()
+    load.wait_for_rows(5)
+    load.stop()
+    load.assert_nothing_lost()
+    for database, sql in (
+        (INTENTS_DB, "DELETE FROM order_intents WHERE id = 2"),
+        (DATABASES[1], "DELETE FROM load_rows WHERE rowid = 2"),
+    ):
+        trader.run("runuser", "-u", "trading", "--", "sqlite3", database, sql)
+    assert len(load.missing()) == 2
+    with pytest.raises(AssertionError, match=r"2 of \d+ rows are lost"):
+        load.assert_nothing_lost()
+
+
+def test_outage_is_measured(trader: Machine) -> None:
+    with under_load(trader) as load:
+        trader.run("systemctl", "stop", "marketdata-stream.service")
+        seen = len(load.answers().seen)
+        trader.wait_until(lambda: len(load.answers().seen) > seen + 200, 30, "answers")
+        trader.run("systemctl", "start", "marketdata-stream.service")
+        load.wait_for_rows(5)
+    outage = load.answers().downtime("marketdata-stream")
+    failed = [each["at"] for each in load.answers().of("marketdata-stream") if not each["good"]]
+    assert outage >= max(failed) - min(failed) > 0
+
+
+def test_mixed_code_is_noticed(trader: Machine) -> None:
+    load = Load(trader)
+    load.start()
+    load.answers().assert_never_mixed()
+    trader.sh(f"rm {TREE}/automatictrader/__pycache__/part_two.*")
+    trader.write(f"{TREE}/automatictrader/part_two.py", 'LABEL = "2"\n')
+    trader.wait_until(lambda: two_labels(load.answers()), 30, "an answer from mixed code")
+    load.stop()
+    with pytest.raises(AssertionError, match="automatictrader-api answered from mixed code"):
+        load.answers().assert_never_mixed()
+
+
+def test_missing_module_is_noticed(trader: Machine) -> None:
+    load = Load(trader)
+    load.start()
+    trader.sh(f"rm {TREE}/automatictrader/part_one.py")
+    seen = len(load.answers().seen)
+    trader.wait_until(lambda: len(load.answers().seen) > seen + 60, 30, "answers")
+    load.stop()
+    with pytest.raises(AssertionError, match="automatictrader-api is healthy and cannot import"):
+        load.answers().assert_never_mixed()
+
+
+def test_what_was_acknowledged_before_a_power_cut_counts(trader: Machine) -> None:
+    with under_load(trader) as load:
+        before = load.acknowledged()
+        trader.kill()
+        trader.boot()
+        assert load.acknowledged() >= before
+        load.start()
+    assert load.acknowledged() > before
+
+
+def two_labels(answers: Answers) -> bool:
+    """Tell whether an answer of the order intent API named two different labels."""
+    told = [each for each in answers.of("automatictrader-api") if "parts" in each]
+    return any(len(set(each["parts"]["labels"])) > 1 for each in told)
