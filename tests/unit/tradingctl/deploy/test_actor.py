@@ -27,6 +27,13 @@ def test_who_logged_in_is_named_also_after_becoming_root(machine: Machine) -> No
     assert actor(machine.server) == pwd.getpwuid(os.getuid()).pw_name
 
 
+def test_what_a_unit_of_systemd_does_is_told_from_what_a_person_does(machine: Machine) -> None:
+    machine.environ["INVOCATION_ID"] = "c0ffee"
+    assert actor(machine.server) == "systemd"
+    login(machine, os.getuid())
+    assert actor(machine.server) == pwd.getpwuid(os.getuid()).pw_name
+
+
 def test_an_account_without_a_name_is_a_number(machine: Machine) -> None:
     login(machine, 987_654_321)
     assert actor(machine.server) == "987654321"
