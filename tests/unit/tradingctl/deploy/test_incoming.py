@@ -16,7 +16,7 @@ from tests.unit.tradingctl.deploy.release_world import (
 )
 
 from tradingctl.deploy.incoming import Item, before_apt, parse_items
-from tradingctl.deploy.transaction import State
+from tradingctl.deploy.transaction import State, mark
 from tradingctl.errors import BackupError, NoSpaceError, TradingError, VetoError
 
 HEAD = "VERSION 3\nAPT::Architecture=amd64\nDPkg::Tools::Options::=x\n\n"
@@ -253,3 +253,14 @@ def test_a_veto_under_dpkg_keeps_the_installed_version(world: World) -> None:
     assert world.dpkg_install(*world.publish("2").values()) == 1
     assert world.installed() == {STREAM: "ii 1", STACK: "ii 1"}
     assert not Path(world.machine.paths.transaction).exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "version"), [(State.FAILED, "2"), (State.ROLLING_BACK, "1"), (State.OPEN, "2")]
+)
+def test_an_announcement_does_not_hide_a_verdict(world: World, state: State, version: str) -> None:
+    pre_install(world, protocol(world.publish("2")))
+    mark(world.server, state, check="health: got 500")
+    before = world.pending
+    assert unpack(world, STREAM, version) == 0
+    assert world.pending == before
