@@ -56,7 +56,7 @@ def _history(server: Server, arguments: argparse.Namespace) -> int:
     if arguments.json:
         server.say(json.dumps([asdict(event) for event in events], indent=2))
     else:
-        server.say(history_text(events[-arguments.n :]))
+        server.say(history_text(events[max(len(events) - arguments.n, 0) :]))
     return 0
 
 

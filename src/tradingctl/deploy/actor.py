@@ -44,10 +44,10 @@ def _words(command: str) -> str:
 def _account(server: Server) -> str:
     if user := server.environ.get("SUDO_USER"):
         return user
-    if server.environ.get("INVOCATION_ID"):
-        return "systemd"
     text = _text(server.paths.proc / "self/loginuid").strip()
     number = int(text) if text.isdecimal() else NO_LOGIN
+    if number == NO_LOGIN and server.environ.get("INVOCATION_ID"):
+        return "systemd"  # a session of a desktop has that variable too, and a login
     if number == NO_LOGIN:
         return "root" if server.euid == 0 else str(server.euid)
     try:

@@ -52,10 +52,13 @@ def record(
     path = server.paths.deploy_log
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            # One write of one line: two writers at once do not mix.
-            os.write(descriptor, (line + "\n").encode())
+            # One write of one line: two writers at once do not mix. One that a crash cut short
+            # must not swallow the next.
+            size = os.fstat(descriptor).st_size
+            start = "\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else ""
+            os.write(descriptor, f"{start}{line}\n".encode())
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -81,13 +84,13 @@ def read_events(server: Server) -> Iterator[Event]:
 
 
 def history_text(events: list[Event]) -> str:
-    """Return events as a table for people."""
+    """Return events as a table for people, each on one line."""
     if not events:
         return "no event yet"
     rows = [("WHEN", "EVENT", "RELEASE", "BY", "WHAT")]
     rows += [
         (each.at[:19].replace("T", " "), each.event, each.release or "-", each.by,
-         "; ".join(filter(None, (each.check, each.detail))))
+         " ".join("; ".join(filter(None, (each.check, each.detail))).split()))
         for each in events
     ]  # fmt: skip
     return table(rows)

@@ -43,7 +43,7 @@ class Item:
 def parse_items(text: str) -> list[Item]:
     """Return what apt says on standard input in version 3 of its protocol; raises VetoError."""
     head, _, rest = text.partition("\n\n")
-    if not head.startswith("VERSION 3"):
+    if head.partition("\n")[0] != "VERSION 3":
         raise VetoError(
             f"apt speaks {head.splitlines()[0] if head else 'nothing'!r} and not version 3 of"
             " its protocol; see DPkg::Tools::Options in /etc/apt/apt.conf.d/80traderunner",

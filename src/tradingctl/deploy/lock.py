@@ -28,16 +28,27 @@ def frontend_lock(server: Server, wait: bool = False) -> Iterator[None]:
     if held(server):
         yield
         return
-    path = server.paths.dpkg / "lock-frontend"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
+    descriptor = _locked(server, "lock-frontend", wait)
     try:
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise _busy(server, descriptor) from None
+        # A dpkg whose frontend was killed goes on: it holds the other lock until it ends.
+        os.close(_locked(server, "lock", wait))
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(server: Server, name: str, wait: bool) -> int:
+    descriptor = os.open(server.paths.dpkg / name, os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        busy = _busy(server, descriptor)
+        os.close(descriptor)
+        raise busy from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def held(server: Server) -> bool:

@@ -11,7 +11,7 @@ from tradingctl.deploy.plan import Step, plan_text
 from tradingctl.deploy.settle import BY_HAND, Ending, plan_of, take_back
 from tradingctl.deploy.store import Kept
 from tradingctl.deploy.transaction import State, Transaction, new_transaction
-from tradingctl.errors import NothingInstalledError, StoreError
+from tradingctl.errors import NothingInstalledError, StoreError, TradingError
 from tradingctl.inventory import package_states, read_inventory
 from tradingctl.report import table
 from tradingctl.server import Server
@@ -37,19 +37,23 @@ def rollback(server: Server, release: str, dry_run: bool) -> int:
 
 def _asked(server: Server, release: str) -> Transaction:
     """Return the transaction of a rollback to ``release``."""
-    current, names = "", set[str]()
+    current, names, left = "", set[str](), set[str]()
     try:
         inventory = read_inventory(server.paths)
         names = {component.package for component in inventory.components}
         if inventory.stack:
             current = inventory.stack.release
-            names |= {*inventory.stack.packages, inventory.stack.package}
-    except NothingInstalledError:
-        pass
+            left = {*inventory.stack.packages, inventory.stack.package}
+    except TradingError as error:
+        # Whoever goes back may do so because of what cannot be read.
+        if not isinstance(error, NothingInstalledError):
+            server.warn(f"warning: {error.message}")
     target = _target(server, release, current)
     pending = transaction.current(server.paths)
-    states = package_states(server.runner, sorted({*names, *target.packages}))
+    states = package_states(server.runner, sorted({*names, *left, *target.packages}))
     before = {name: state.version for name, state in states.items() if state.unpacked}
+    # What only the release that is left has goes with it.
+    before |= dict.fromkeys(left - target.packages.keys(), "")
     if pending:
         # What a release that failed brought along goes with it.
         before |= {name: "" for name, version in pending.before.items() if not version}

@@ -29,7 +29,10 @@ from tradingctl.verify import verify
 ROLLBACK = "TRADING_ROLLBACK"
 DPKG_SECONDS = 3600.0
 SHOWN_LINES = 20
-FORCES = ("--force-confold", "--force-confdef", "--force-downgrade", "--force-remove-protected")
+FORCES = (
+    *("--force-confold", "--force-confdef", "--force-downgrade", "--force-remove-protected"),
+    "--force-remove-reinstreq",  # what dpkg was unpacking when it was killed
+)
 
 
 def is_rollback(server: Server) -> bool:

@@ -24,6 +24,7 @@ from tradingctl.errors import RollbackError, TradingError
 from tradingctl.generations import Generations
 from tradingctl.inventory import PackageState, package_states
 from tradingctl.server import Server
+from tradingctl.verdict import Result, Verification
 
 MAX_ATTEMPTS = 3
 
@@ -93,7 +94,9 @@ def _close(server: Server, pending: Transaction, states: Mapping[str, PackageSta
         command = ["dpkg", "--configure", "--pending"]
         outcome = server.runner.run(command, timeout=DPKG_SECONDS, extra={HELD: "true"})
         if outcome.code != 0:
-            return take_back(server, replace(pending, detail=f"{outcome}: {outcome.said}"))
+            # The gate, asked once more, may have found a check that fails.
+            now = transaction.current(server.paths) or pending
+            return take_back(server, replace(now, detail=f"{outcome}: {outcome.said}"))
     store.discard_incoming(server.paths)
     transaction.end(server.paths)
     return Ending.CLOSED
@@ -122,7 +125,7 @@ def take_back(server: Server, pending: Transaction) -> Ending:
         if pending.origin != BY_HAND:
             server.warn(f"\n{_named(pending)} is taken back: {failure}")
         server.warn(plan_text(plan))
-        roll_back(server, pending, plan)
+        found = roll_back(server, pending, plan)
     except (TradingError, OSError) as error:
         return _give_up(server, pending, failure, error)
     why = f"from {_named(pending)}"
@@ -132,7 +135,7 @@ def take_back(server: Server, pending: Transaction) -> Ending:
     record(server, "rolled-back", plan.target.release, why, pending.check, versions)
     store.discard_incoming(server.paths)
     transaction.end(server.paths)
-    server.warn(_done_text(pending, plan))
+    server.warn(_done_text(pending, plan, found))
     return Ending.TAKEN_BACK
 
 
@@ -201,6 +204,8 @@ def _give_up(
 ) -> Ending:
     now = transaction.current(server.paths) or pending
     why = error.message if isinstance(error, TradingError) else str(error)
+    if pending.origin == BY_HAND:
+        failure = ""  # nothing was said against the release that is left
     stuck = replace(now, state=State.STUCK, check=now.check or failure, detail=why)
     transaction.save(server.paths, stuck)
     record(server, "rollback-failed", pending.release, why, pending.check)
@@ -209,21 +214,36 @@ def _give_up(
 
 
 def _stuck_text(server: Server, stuck: Transaction) -> str:
-    kept = [each.release for each in store.kept_releases(server.paths)]
-    others = [release for release in kept if release not in (stuck.release, stuck.target)]
-    step = "tradingctl verify"
-    if stuck.target in kept and "is installed" not in stuck.detail:
-        step = f"tradingctl rollback {stuck.target}"
-    elif others:
-        step = f"tradingctl rollback {others[0]}"
+    left = f"{_named(stuck)} failed: {stuck.check}; " if stuck.check else ""
     return (
-        f"\nNO ROLLBACK: {stuck.detail}\n{_named(stuck)} failed: {stuck.check};"
-        f" nothing more is done without you\nnext: {step}"
+        f"\nNO ROLLBACK: {stuck.detail}\n{left}nothing more is done without you"
+        f"\nnext: {_way_out(server, stuck)}"
     )
 
 
-def _done_text(pending: Transaction, plan: Plan) -> str:
-    lines = [f"\nrelease {plan.target.release} is in service and verified"]
+def _way_out(server: Server, stuck: Transaction) -> str:
+    """Return the one command to type: to a release that is whole and is not known to fail."""
+    kept = store.kept_releases(server.paths)
+    first = [each for each in kept if each.release == stuck.target]
+    others = [each for each in kept if each.release != stuck.target]
+    if stuck.origin != BY_HAND:
+        others = [each for each in others if each.release != stuck.release]
+    if "is installed" in stuck.detail:
+        first = []
+    for each in (*first, *others):
+        if not store.damage(server.paths, each):
+            return f"tradingctl rollback {each.release}"
+    for each in (*first, *others):
+        exact = " ".join(f"{name}={version}" for name, version in each.versions.items())
+        return f"apt-get update && apt-get install --allow-downgrades {exact}"
+    return "tradingctl verify"
+
+
+def _done_text(pending: Transaction, plan: Plan, found: Verification) -> str:
+    state = "is in service and verified"
+    if found.result is Result.SKIPPED:
+        state = f"is installed and NOT verified: {found.reason or 'every service is put aside'}"
+    lines = [f"\nrelease {plan.target.release} {state}"]
     if pending.origin != BY_HAND:
         lines = [f"{lines[0]}; {_named(pending)} is not installed"]
     if plan.of(Step.BLOCK):

@@ -74,7 +74,7 @@ class Dpkg(FakeSystem):
             case ("dpkg", "--install", *files):
                 return self._install([Path(file) for file in files], variables)
             case ("dpkg", "--remove", *packages):
-                return self._remove(packages)
+                return self._remove(packages, "--force-remove-reinstreq" in self.commands[-1])
             case ("dpkg", "--configure", "--pending"):
                 return self._configure(variables)
             case ("dpkg", "--compare-versions", one, "gt", other):
@@ -163,11 +163,13 @@ class Dpkg(FakeSystem):
             generations.flip(version)
         return True
 
-    def _remove(self, packages: Sequence[str]) -> tuple[int, str]:
+    def _remove(self, packages: Sequence[str], broken_as_well: bool) -> tuple[int, str]:
         for package in packages:
+            if self.packages[package][0].endswith("R") and not broken_as_well:
+                return 1, f"{package} is in a very bad inconsistent state"
             self.packages[package] = ("rc ", self.packages[package][1])
             file = self.machine.paths.components / f"{package}.json"
-            (self.machine.paths.stack if package == STACK else file).unlink()
+            (self.machine.paths.stack if package == STACK else file).unlink(missing_ok=True)
         return 0, ""
 
     def _server(self, variables: Mapping[str, str]) -> Server:

@@ -214,6 +214,40 @@ def test_the_first_installation_has_nothing_to_go_back_to(bare: World) -> None:
     assert said.endswith("next: tradingctl verify\n")
 
 
+def test_a_damaged_store_prints_a_command_that_can_work(world: World) -> None:
+    world.apt("2")
+    world.bad.add("3")
+    damage(world, "2")
+    world.apt("3")
+    assert world.said().endswith("next: tradingctl rollback 1\n")
+    damage(world, "1")
+    world.tradingctl("recover")
+    assert world.said().endswith(
+        f"next: apt-get update && apt-get install --allow-downgrades {STREAM}=2 {STACK}=2\n"
+    )
+
+
+def test_a_rollback_by_hand_that_fails_blames_no_release_that_is_well(world: World) -> None:
+    world.apt("2")
+    world.bad.add("1")
+    assert world.tradingctl("rollback", "1") == 1
+    said = world.said()
+    assert "release 2 failed" not in said
+    assert (
+        "NO ROLLBACK: release 1 is installed and marketdata-stream.service is not healthy" in said
+    )
+    assert said.endswith("\nnothing more is done without you\nnext: tradingctl rollback 2\n")
+
+
+def test_a_rollback_that_could_not_be_verified_does_not_say_so(world: World) -> None:
+    world.dpkg.fails.add(f"unpack {STREAM}=2")
+    world.skip = "policy-rc.d forbids to start services"
+    world.apt("2")
+    said = world.said()
+    assert f"release 1 is installed and NOT verified: {world.skip}; release 2 is not" in said
+    assert "in service and verified" not in said
+
+
 # What was interrupted.
 
 
@@ -246,6 +280,16 @@ def test_power_that_goes_in_a_rollback_leads_to_the_release_it_went_to(
     assert world.boot() == 0
     assert (world.installed(), world.active, world.pending) == (ONE, "1", None)
     assert blocked(world) == ["2"]
+
+
+def test_a_new_package_that_was_half_unpacked_goes_too(world: World) -> None:
+    world.dpkg.cuts.add(f"unpack {BOARD}=2")
+    with pytest.raises(PowerCutError):
+        world.apt("2", STREAM, BOARD)
+    world.dpkg.cuts.clear()
+    assert world.installed()[BOARD] == "iHR2"
+    assert world.boot() == 0
+    assert (world.installed(), world.pending) == ({**ONE, BOARD: "rc 2"}, None)
 
 
 def test_what_was_not_verified_does_not_start_at_boot(world: World) -> None:
@@ -303,6 +347,18 @@ def test_what_cannot_be_configured_after_all_is_taken_back(world: World) -> None
     assert world.boot() == 0
     assert world.installed() == {STREAM: "ii 2", STACK: "ii 2"}
     assert "postinst of traderunner-stack failed" in world.events()[-1].detail
+
+
+def test_a_check_that_fails_after_the_boot_blocks_the_version_too(world: World) -> None:
+    world.skip = "systemd is not running"
+    world.dpkg.cuts.add(f"note {STACK}=2")
+    with pytest.raises(PowerCutError):
+        world.apt("2")
+    world.skip = ""
+    world.dpkg.cuts.clear()
+    world.bad.add("2")
+    assert world.boot() == 0
+    assert (world.installed(), blocked(world)) == (ONE, ["2"])
 
 
 def test_what_dpkg_alone_installed_is_settled_by_the_unit_of_systemd(world: World) -> None:
