@@ -8,6 +8,7 @@ import pytest
 from tests.system.machine import DEFAULT_PACKAGES, Machine, Snapshot, base_root
 from tests.system.project import Project
 from tests.system.stack import (
+    KEYRING,
     UNITS,
     active_units,
     apt,
@@ -16,6 +17,7 @@ from tests.system.stack import (
     installed,
     installed_server,
     server,
+    tradingctl,
 )
 
 pytestmark = pytest.mark.system
@@ -67,15 +69,15 @@ def test_apt_does_not_take_the_stack_apart(machine: Machine) -> None:
 
 def test_apt_does_not_mend_what_dpkg_broke_by_removing_the_stack(machine: Machine) -> None:
     before = installed(machine)
+    # What goes back by itself would be faster than apt.
+    machine.run("systemctl", "stop", "trading-rollback.path")
     machine.run("dpkg", "-i", NEWER, check=False)
+    assert installed(machine) != before
     for words in (("-f", "install"), ("autoremove",), ("dist-upgrade",), ("upgrade",)):
         apt(machine, *words, check=False)
         assert state(machine) not in ("", "not-installed", "config-files"), words
-    # Whatever came of the newer one, the release is an answer to it.
-    back = [f"{name}={version}" for name, version in before.items() if name != "traderunner-stack"]
-    versions = machine.run("dpkg-query", "-W", "-f", "${Version}", "traderunner-stack").stdout
-    apt(machine, "install", "--allow-downgrades", f"traderunner-stack={versions}", *back)
-    assert installed(machine) == before
+    recovered = tradingctl(machine, "recover")
+    assert installed(machine) == before, recovered.output
     assert_healthy(machine)
 
 
@@ -89,6 +91,10 @@ def test_the_stack_goes_when_it_is_meant_to(machine: Machine) -> None:
     assert active_units(machine) == list(UNITS)
     install_stack(machine)
     assert_healthy(machine)
+    # As the README has it: the components go with what they depend on.
+    apt(machine, "remove", "--allow-remove-essential", "traderunner-stack", "traderunner-common")
+    assert list(installed(machine)) == [KEYRING]
+    assert active_units(machine) == []
 
 
 def test_needrestart_restarts_others_and_leaves_ours_alone(os_release: str, slim: Project) -> None:
