@@ -147,6 +147,10 @@ def _installed(server: Server) -> tuple[str, set[str]]:
         inventory = read_inventory(server.paths)
     except NothingInstalledError:
         return "", set()
+    except TradingError:
+        # Descriptions that cannot be read are an obstacle to what is ours, not to all of apt.
+        names = {file.stem for file in server.paths.components.glob("*.json")}
+        return STACK, {STACK, *names}
     names = {component.package for component in inventory.components}
     if inventory.stack is None:
         return "", names

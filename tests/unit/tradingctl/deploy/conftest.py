@@ -22,4 +22,5 @@ def world(bare: World) -> World:
     assert bare.apt("1") == 0
     bare.said()
     bare.dpkg.commands.clear()
+    bare.dpkg.variables.clear()
     return bare

@@ -195,6 +195,16 @@ def test_a_rollback_that_was_given_up_does_not_bar_a_later_release(world: World)
     assert not world.record.exists()
 
 
+def test_a_description_that_cannot_be_read_is_an_obstacle_to_what_is_ours_alone(
+    world: World,
+) -> None:
+    world.machine.write(f"usr/share/trading/components/{STREAM}.json", "{")
+    pre_install(world, protocol({"hello": world.machine.root / "hello_2_all.deb"}))
+    assert world.pending is None
+    error = refused(world, protocol(world.publish("2")))
+    assert error.message.startswith("bad description: ")
+
+
 def test_a_file_that_is_no_package_is_named(world: World) -> None:
     there = world.machine.write("stack.deb", "half")
     with pytest.raises(TradingError, match=f"{there} is not a package"):

@@ -45,6 +45,14 @@ def test_the_versions_between_are_blocked_and_later_ones_pass(third: World) -> N
     assert third.apt("4") == 0
 
 
+def test_a_release_that_nobody_knows_any_more_is_blocked_as_well(world: World) -> None:
+    world.skip = "policy-rc.d forbids to start services"
+    world.apt("2")
+    world.skip = ""
+    world.tradingctl("rollback", "1")
+    assert blocked(world) == ["2"]
+
+
 def test_a_release_that_is_installed_after_all_and_verifies_is_blocked_no_longer(
     third: World,
 ) -> None:
