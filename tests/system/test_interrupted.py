@@ -33,7 +33,7 @@ VERIFY = "status half-configured traderunner-stack:"
 
 
 def assert_taken_back(machine: Machine, project: Project) -> None:
-    """Assert that the first release is in service, and that the second installs when tried again."""
+    """Assert that the first release is in service, and that the second can be tried again."""
     first, second = project.releases
     await_settled(machine)
     assert_in_service(machine, project, first)
