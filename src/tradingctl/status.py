@@ -87,6 +87,7 @@ def status(server: Server, inventory: Inventory) -> Status:
     except TradingError as error:
         notes.append(error.message)
 
+    notes += deploy_notes(server)
     notes += market_notes(server)
 
     def look(pair: tuple[Component, Unit]) -> UnitStatus:
