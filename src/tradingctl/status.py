@@ -8,6 +8,7 @@ from typing import Any
 
 from tradingctl import probe, systemd
 from tradingctl.deploy.lastgood import LastGood, read_last_good
+from tradingctl.deploy.notes import deploy_notes
 from tradingctl.description import Component, Unit
 from tradingctl.errors import TradingError
 from tradingctl.generations import Generations

@@ -19,8 +19,8 @@ def deploy_notes(server: Server) -> list[str]:
         notes.append(f"{error.message}; next: {error.next_command}")
     if pending and pending.state is State.STUCK:
         notes.append(
-            f"release {pending.release or '?'} failed ({pending.check}) and could not be taken back:"
-            f" {pending.detail}; next: tradingctl recover"
+            f"release {pending.release or '?'} failed ({pending.check}) and could not be taken"
+            f" back: {pending.detail}; next: tradingctl recover"
         )
     elif pending:
         notes.append(

@@ -236,7 +236,8 @@ def _way_out(server: Server, stuck: Transaction) -> str:
     for each in (*first, *others):
         exact = " ".join(f"{name}={version}" for name, version in each.versions.items())
         return f"apt-get update && apt-get install --allow-downgrades {exact}"
-    return "tradingctl verify"
+    unit = stuck.check.partition(":")[0]
+    return f"journalctl -u {unit} -n 100" if unit.endswith(".service") else "tradingctl verify"
 
 
 def _done_text(pending: Transaction, plan: Plan, found: Verification) -> str:

@@ -128,9 +128,12 @@ def current(paths: Paths) -> Transaction | None:
 
 
 def mark(server: Server, state: State, check: str = "", detail: str = "") -> None:
-    """Set the state of the transaction under way, if there is one. Raises OSError, TradingError."""
+    """Set the state of the transaction under way, if there is one. Raises OSError, TradingError.
+
+    One that was given up stays so when it fails again: it is not to be tried for ever.
+    """
     transaction = current(server.paths)
-    if transaction:
+    if transaction and (transaction.state, state) != (State.STUCK, State.FAILED):
         save(server.paths, replace(transaction, state=state, check=check, detail=detail))
 
 
