@@ -121,14 +121,21 @@ def test_conffiles_are_the_files_in_etc(
     assert sorted(listed) == sorted(etc)
 
 
-def test_conffiles_of_the_components(built: BuiltProject) -> None:
+def test_settings_are_no_conffiles_which_dpkg_would_ask_about(
+    contents: Contents, package: str
+) -> None:
     expected = {
-        "marketdata-stream": ["/etc/trading/marketdata-stream.env"],
-        "automatictrader-api": ["/etc/trading/automatictrader-api.env"],
-        "traderunner": ["/etc/trading/traderunner.env", "/etc/trading/trading.yaml"],
+        "marketdata-stream": ["marketdata-stream.env"],
+        "automatictrader-api": ["automatictrader-api.env"],
+        "traderunner": ["traderunner.env", "trading.yaml"],
+        "trading-ibgateway": ["ibgateway.env"],
     }
-    for package, files in expected.items():
-        assert _control_file(built.deb(package), "conffiles").splitlines() == files
+    assert not any(name.startswith("/etc/trading") for name in contents.members)
+    folder = "/usr/share/trading/settings/"
+    found = sorted(name for name in contents.members if name.startswith(folder))
+    assert [name.removeprefix(folder) for name in found if name != folder] == expected.get(
+        package, []
+    )
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.system.machine import (
+    DEFAULT_PACKAGES,
     HarnessUnavailableError,
     Machine,
     Snapshot,
@@ -60,9 +61,17 @@ def release(projects: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def bases(machines_possible: None) -> Callable[[str], Path]:
-    """Return a function that gives the root file system of a Debian release."""
-    return functools.cache(base_root)
+def bases(machines_possible: None) -> Callable[..., Path]:
+    """Return a function that gives the root file system of a Debian release.
+
+    What follows the release are further Debian packages: ``bases("bookworm", "aptitude")``.
+    """
+
+    @functools.cache
+    def base_of(os_release: str, *packages: str) -> Path:
+        return base_root(os_release, (*DEFAULT_PACKAGES, *packages))
+
+    return base_of
 
 
 @pytest.fixture(scope="session")
@@ -78,14 +87,17 @@ def slims(projects: Path) -> Callable[[str], Project]:
 
 @pytest.fixture(scope="session")
 def snapshots(
-    bases: Callable[[str], Path], slims: Callable[[str], Project], projects: Path
-) -> Callable[[str], Snapshot]:
-    """Return a function that gives a server of a Debian release with the slim stack."""
+    bases: Callable[..., Path], slims: Callable[[str], Project], projects: Path
+) -> Callable[..., Snapshot]:
+    """Return a function that gives a server of a Debian release with the slim stack.
+
+    What follows the release are further Debian packages that the server has.
+    """
 
     @functools.cache
-    def installed_on(os_release: str) -> Snapshot:
-        folder = projects / f"installed-{os_release}"
-        return save_installed(bases(os_release), slims(os_release), folder)
+    def installed_on(os_release: str, *packages: str) -> Snapshot:
+        folder = projects / "-".join(("installed", os_release, *packages))
+        return save_installed(bases(os_release, *packages), slims(os_release), folder)
 
     return installed_on
 
@@ -101,7 +113,7 @@ def os_release(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def os_base(os_release: str, bases: Callable[[str], Path]) -> Path:
+def os_base(os_release: str, bases: Callable[..., Path]) -> Path:
     """Return the root file system of the Debian release."""
     return bases(os_release)
 
@@ -113,7 +125,7 @@ def slim(os_release: str, slims: Callable[[str], Project]) -> Project:
 
 
 @pytest.fixture(scope="module")
-def installed_slim(os_release: str, snapshots: Callable[[str], Snapshot]) -> Snapshot:
+def installed_slim(os_release: str, snapshots: Callable[..., Snapshot]) -> Snapshot:
     """Return a snapshot of a server on which the first release of ``slim`` was verified."""
     return snapshots(os_release)
 

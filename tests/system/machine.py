@@ -130,7 +130,7 @@ echo "ready $how"
 read -r _ || true
 """
 
-# $1 root, $2 host name, then SOURCE TARGET pairs, --, and the command. The command is not PID 1
+# $1 root, $2 host name, then SOURCE TARGET and ro or rw, --, the command. The command is not PID 1
 # and PID 1 is outside of the chroot, as on a real host: ischroot(1) compares the two.
 _CHROOT_SCRIPT = """
 root=$1 name=$2; shift 2
@@ -153,8 +153,8 @@ ln -s /proc/self/fd/2 "$root/dev/stderr"
 while [ "$1" != -- ]; do
     chroot "$root" mkdir -p -- "$2"
     mount --bind "$1" "$root$2"
-    mount -o remount,bind,ro "$root$2"
-    shift 2
+    [ "$3" = rw ] || mount -o remount,bind,ro "$root$2"
+    shift 3
 done
 shift
 set +e
@@ -233,6 +233,52 @@ class Reply:
     def json(self) -> Any:
         """Return the body as JSON; raises ValueError if it is none."""
         return json.loads(self.body)
+
+
+class Started:
+    """A command that runs in a machine meanwhile; a context manager that ends it.
+
+    What it prints, on both outputs, is kept in a file without a name.
+    """
+
+    def __init__(self, command: Sequence[str], shown: Sequence[str]) -> None:
+        self._shown = tuple(shown)
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.ended:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._printed.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    def output(self) -> str:
+        """Return what it printed so far."""
+        size = os.fstat(self._printed.fileno()).st_size
+        return os.pread(self._printed.fileno(), size, 0).decode(errors="replace")
+
+    def wait(self, timeout: float) -> Result:
+        """Return how it ended, its output as that of one stream; CommandError if it does not."""
+        try:
+            status = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            text = f"{shlex.join(self._shown)}\ntook over {timeout:g} s\n{self.output()}"
+            raise CommandError(text) from None
+        return Result(self._shown, status, self.output(), "")
 
 
 @dataclass(frozen=True)
@@ -367,7 +413,7 @@ def _host_sources(release: str) -> list[str]:
         text=True,
         check=True,
     ).stdout
-    host = _host_codename()
+    host = host_codename()
     sources = []
     for line in listed.splitlines():
         origin, codename, uri, suite, component = line.split("|")
@@ -388,7 +434,7 @@ def _host_sources(release: str) -> list[str]:
     return sorted(set(sources))
 
 
-def _host_codename() -> str:
+def host_codename() -> str:
     """Return the code name of the host's release, as bookworm; empty if it has none."""
     for line in Path("/etc/os-release").read_text().splitlines():
         name, _, value = line.partition("=")
@@ -413,7 +459,8 @@ class Machine:
     A new machine is off: `chroot_run` works on it, `run` needs `boot` first. `write`, `read` and
     `copy_in` work either way. Paths in the machine are absolute and resolved inside of it.
 
-    `binds` maps a path in the machine to a host folder that is visible there read-only.
+    `binds` maps a path in the machine to a host folder that is visible there read-only, `shares`
+    to one that the machine may write to, whatever becomes of its own disk.
     `storage` says where changes are kept, `overlay=False` forces a full copy of the base (on
     disk), which is also the fallback where the kernel refuses the overlay; `how` tells which it
     became, `identity` is unique to the machine and names its folder and its control groups.
@@ -425,12 +472,14 @@ class Machine:
         *,
         name: str = "debian",
         binds: Mapping[str, Path] | None = None,
+        shares: Mapping[str, Path] | None = None,
         storage: Storage = "auto",
         overlay: bool = True,
     ) -> None:
         self.base = base if isinstance(base, Snapshot) else Snapshot((base,))
         self.name = name
         self.binds = {target: source.resolve() for target, source in (binds or {}).items()}
+        self.shares = {target: source.resolve() for target, source in (shares or {}).items()}
         self.storage = _chosen_storage(storage) if overlay else "disk"
         self.how = ""
         self.identity = ""
@@ -444,7 +493,8 @@ class Machine:
         self._init = 0
         self._init_handle = -1
         self._last_answer = ""
-        for path in (text for pair in self.binds.items() for text in map(str, pair)):
+        bound = (*self.binds.items(), *self.shares.items())
+        for path in (text for pair in bound for text in map(str, pair)):
             if not path.startswith("/") or any(character in path for character in ":\\\n"):
                 raise ValueError(f"not a path that can be bound: {path}")
 
@@ -559,6 +609,13 @@ class Machine:
         status is not 0; MachineError if the machine is off.
         """
         return self._finished(self._inside(argv, env), argv, check, stdin, timeout)
+
+    def start(self, *argv: str, env: Mapping[str, str] | None = None) -> Started:
+        """Start a command as root in the booted machine and do not wait for it.
+
+        Raises MachineError if the machine is off.
+        """
+        return Started(self._inside(argv, env), argv)
 
     def sh(
         self,
@@ -785,6 +842,7 @@ class Machine:
             *("--private-network", "--register=no", "--keep-unit", "-M", self.name),
             *("--settings=no", "--link-journal=no", "--resolv-conf=off", "--timezone=off"),
             *(f"--bind-ro={source}:{target}" for target, source in self.binds.items()),
+            *(f"--bind={source}:{target}" for target, source in self.shares.items()),
         ]
         # By default nspawn puts a memory file system on /tmp, which Debian 12 does not have.
         environment = os.environ | {"SYSTEMD_NSPAWN_TMPFS_TMP": "0"}
@@ -871,10 +929,12 @@ class Machine:
             raise MachineError(f"{self.name} is on: a chroot would see half of it")
         if self._state is None:
             raise MachineError(f"{self.name} is not in use: enter it with a with statement first")
-        pairs = [text for to, source in self.binds.items() for text in (str(source), to)]
+        bound = [(str(source), to, "ro") for to, source in self.binds.items()]
+        bound += [(str(source), to, "rw") for to, source in self.shares.items()]
+        mounts = [text for each in bound for text in each]
         return [
             *(*self._in_holder(), _tool("unshare"), "--net", "--uts", "--ipc", *_NAMESPACES, "--"),
-            *(_tool("sh"), "-euc", _CHROOT_SCRIPT, "sh", self._root(), self.name, *pairs, "--"),
+            *(_tool("sh"), "-euc", _CHROOT_SCRIPT, "sh", self._root(), self.name, *mounts, "--"),
             *("/usr/bin/env", "-i", *_assignments(env), *argv),
         ]
 

@@ -19,6 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tests.system.builder import build_in_root
+from tests.system.machine import host_codename
+
 REPOSITORY = Path(__file__).parents[2]
 TARGET = "bookworm"
 BUILD_SECONDS = 900.0
@@ -93,8 +96,14 @@ class Project:
         )
 
     def build(self) -> None:
-        """Build the locked release."""
-        self.debstack("build", "--target", self.target)
+        """Build the locked release, for another Debian release than this one in a root of it."""
+        if self.target == host_codename():
+            self.debstack("build", "--target", self.target)
+            return
+        self.debstack("fetch", "--target", self.target)
+        stack = tomllib.loads((self.root / "packaging" / "stack.toml").read_text())
+        (python,) = (each["python"] for each in stack["targets"] if each["name"] == self.target)
+        build_in_root(self.target, python, self.root, BUILD_SECONDS)
 
     def publish(self, release: str | None = None) -> None:
         """Publish a release that was built in the archive: by its id, or the locked one."""

@@ -258,10 +258,8 @@ def test_a_restore_gives_a_whole_prefix_back_and_loses_nothing(trader: Machine, 
     query = "SELECT count(*) FROM order_intents"
     assert trader.run("sqlite3", "-readonly", kept, query).stdout == "2\n"
     event = history(trader)[-1]
-    assert (event["event"], event["by"].partition(" restore ")[0]) == (
-        "restore",
-        "root: tradingctl",
-    )
+    assert event["event"] == "restore"
+    assert event["by"] == f"root: tradingctl restore {wanted}"
 
     assert settings_of(trader) == load.settings, "AT_WORKER_MODE among them"
     assert trader.http(f"{API}/healthz").json()["worker_mode"] == "plan-only"
@@ -291,9 +289,9 @@ def test_the_timers_are_on_and_their_services_work_in_their_sandbox(
     listed = trader.run("systemctl", "list-timers", "--no-pager").stdout
     assert [timer for timer in timers if timer not in listed] == []
     assert "*:00/5:00" in trader.systemctl_show(timers[0])["TimersCalendar"]
-    trader.sh(
-        "runuser -u trading -- sh -c 'mkdir -p "$1" && echo a,b >"$1/result.csv"' sh"
-        f" '{STATE}/traderunner/artifacts/run 1'"
+    trader.run(
+        *("runuser", "-u", "trading", "--", "sh", "-euc"),
+        *('mkdir -p "$1"; echo a,b >"$1/result.csv"', "sh", f"{STATE}/traderunner/artifacts/run 1"),
     )
     for service in ("trading-backup", "trading-backup-artifacts"):
         trader.run("systemctl", "start", f"{service}.service")

@@ -23,6 +23,7 @@ def trader(installed_slim: Snapshot, slim: Project) -> Iterator[Machine]:
         yield machine
 
 
+@pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
 def test_upgrade_under_load(
     releases: Callable[..., Project], slim: Project, installed_slim: Snapshot
 ) -> None:

@@ -188,8 +188,8 @@ def test_boot_while_the_market_is_closed_starts_nothing_that_trades(trader: Mach
     await_broker(trader)
 
 
-def test_release_is_verified_while_the_market_is_closed_and_rests_then(
-    trader: Machine, slim: Project, projects: Path, installed_slim: Snapshot
+def test_release_is_verified_or_taken_back_while_the_market_is_closed_and_rests_then(
+    slim: Project, projects: Path, installed_slim: Snapshot
 ) -> None:
     project = slim.copy(projects / "rests")
     project.commit("automatictrader-api", {"README.md": "a change\n"})
@@ -206,6 +206,13 @@ def test_release_is_verified_while_the_market_is_closed_and_rests_then(
         assert record is not None
         assert record["release"] == project.release
         assert active_units(machine) == ["trading-dashboard-v2"]
+
+        returned = tradingctl(machine, "rollback", slim.release)
+        assert returned.returncode == 0, returned.output
+        assert "the market is closed; stopped again until it opens" in returned.output
+        assert installed(machine)["traderunner-stack"].startswith(slim.release)
+        assert active_units(machine) == ["trading-dashboard-v2"]
+
         assert tradingctl(machine, "market", "open", "--force").returncode == 0
         assert_healthy(machine)
         assert machine.read("/root/orders") == ""

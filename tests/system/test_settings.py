@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ EDITED = "/etc/trading/automatictrader-api.env"
 FOLLOWS = "/etc/trading/marketdata-stream.env"
 HIS_OWN = "# paper trading comes later\nAT_WORKER_MODE=plan-only\nAT_WORKER_POLL_SEC=2\n"
 CHANGED = {
-    "automatictrader-api.env": "# Something that only the next release knows of.\nAT_NEW_SETTING=1\n",
+    "automatictrader-api.env": "# Only the next release knows of this.\nAT_NEW_SETTING=1\n",
     "marketdata-stream.env": "WATCH_SYMBOLS=AAPL\n",
 }
 """What the next release adds to the defaults; the last assignment of a variable holds."""
@@ -86,9 +87,7 @@ def told(machine: Machine) -> str:
     """Return what the status says about settings."""
     lines = tradingctl(machine, "status", user="nobody").stdout.splitlines()
     return "\n".join(
-        f"{line}\n{after}"
-        for line, after in zip(lines, lines[1:], strict=False)
-        if line.startswith("settings ")
+        f"{line}\n{after}" for line, after in pairwise(lines) if line.startswith("settings ")
     )
 
 

@@ -22,6 +22,7 @@ from tests.system.stack import (
 
 pytestmark = pytest.mark.system
 
+BOTH = pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
 CODE = "/usr/lib/trading/automatictrader-api/app.py"
 GENERATIONS = "/opt/trading/releases/automatictrader-api"
 
@@ -33,7 +34,9 @@ def trader(installed_slim: Snapshot, slim: Project) -> Iterator[Machine]:
         yield machine
 
 
-def test_installed_snapshot_boots_healthy(trader: Machine, slim: Project) -> None:
+@BOTH
+def test_installed_snapshot_boots_healthy(trader: Machine, slim: Project, os_release: str) -> None:
+    assert f"VERSION_CODENAME={os_release}" in trader.read("/etc/os-release")
     assert active_units(trader) == list(UNITS)
     assert_healthy(trader)
     assert set(PACKAGES) < set(installed(trader))

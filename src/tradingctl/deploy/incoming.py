@@ -134,6 +134,11 @@ def _require(server: Server, release: str, debs: Sequence[Deb], upgrade: bool) -
             " not recovered yet; nothing was changed",
             "tradingctl recover",
         )
+    if server.paths.restore_record.exists():
+        raise VetoError(
+            "a restore was cut short and is not finished; nothing was changed",
+            "tradingctl restore --resume",
+        )
     if upgrade:
         require_open(server)
     require_space(server.paths, debs)

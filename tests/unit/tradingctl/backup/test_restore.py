@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -21,8 +22,8 @@ from tests.unit.tradingctl.backup.writing import (
 )
 from tests.unit.tradingctl.fakes import Machine, stream, stream_unit, unit_state
 
-from tradingctl.backup import catalogue, replace, restore, snapshot
-from tradingctl.backup.choose import moment
+from tradingctl.backup import catalogue, replace, restore, restore_plan, snapshot
+from tradingctl.backup.choose import Request, moment
 from tradingctl.backup.manifest import Backup
 from tradingctl.cli import main
 from tradingctl.deploy.history import read_events
@@ -131,11 +132,32 @@ def test_a_dry_run_says_it_all_and_changes_nothing(running: Machine) -> None:
     assert steps(running) == []
 
 
-def test_it_needs_root_and_no_other_transaction(running: Machine) -> None:
+def test_it_needs_root(running: Machine) -> None:
     take(running)
     running.euid = 1000
     assert call(running) == 5
     assert "sudo tradingctl restore" in running.err.getvalue()
+    assert steps(running) == []
+
+
+HOLD = """
+import fcntl, sys
+with open(sys.argv[1], "w") as lock:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_it_waits_for_no_other_transaction(running: Machine) -> None:
+    take(running)
+    command = [sys.executable, "-c", HOLD, str(running.paths.dpkg / "lock-frontend")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        assert call(running) == 5
+        holder.communicate(b"")
+    assert "packages are being changed by process" in running.err.getvalue()
     assert steps(running) == []
 
 
@@ -553,3 +575,27 @@ def test_what_is_printed_undoes_it(running: Machine) -> None:
     subprocess.run(["/bin/sh", "-euc", script], check=True)
     assert pairs_and_log(running) == 4
     assert pairs(database(running).with_name("ticks.db.restored")) == 3
+
+
+def test_a_copy_that_goes_bad_after_it_was_chosen_is_not_put_in_place(running: Machine) -> None:
+    made = take(running)
+    add(running, 50)
+    inventory = read_inventory(running.paths)
+    planned = restore_plan.plan(running.server, inventory, Request())
+    create(running.paths.backups / made.id / "other.db")
+    (running.paths.backups / made.id / "other.db").replace(
+        running.paths.backups / made.id / made.databases[0].file
+    )
+    with pytest.raises(RestoreError, match=r"ticks\.db: does not have the SHA-256 of the manifest"):
+        restore.restore(running.server, inventory, planned)
+    untouched(running)
+    assert steps(running) == []
+
+
+def test_directories_of_settings_get_mode_and_owner_back(running: Machine) -> None:
+    running.paths.secrets.chmod(0o750)
+    take(running)
+    running.paths.secrets.chmod(0o755)
+    assert call(running, "--settings") == 0
+    assert running.paths.secrets.stat().st_mode & 0o777 == 0o750
+    assert list(running.paths.settings.glob("*.before-restore-*")) == []

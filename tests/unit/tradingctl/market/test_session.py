@@ -278,6 +278,14 @@ def test_a_release_is_not_good_because_a_service_rests(machine: Machine) -> None
     assert machine.system.ran("systemctl stop") == [f"systemctl stop {STREAM}.service"]
 
 
+def test_what_rests_is_stopped_again_where_nothing_is_verified(machine: Machine) -> None:
+    machine.write(MARKER, json.dumps([STREAM]))
+    machine.system.units[STREAM] = [unit_state(STREAM, **DOWN)]
+    machine.environ["TRADING_SKIP_VERIFY"] = "1"
+    assert main(["gate"], machine.server) == 0
+    assert machine.system.ran("systemctl stop") == [f"systemctl stop {STREAM}.service"]
+
+
 def test_status_says_what_rests_and_what_is_wrong(machine: Machine) -> None:
     machine.today = new_york("2029-01-02 20:00")
     machine.write(MARKER, json.dumps([STREAM, API]))

@@ -1,0 +1,200 @@
+"""An installation that is cut short: a script that fails, a full disk, a signal, a power cut.
+
+The same command, or the next boot, brings the machine to one verified release. Nothing is blocked:
+what could not be unpacked may be tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.system.faults import kill_dpkg, power_cut
+from tests.system.load import under_load
+from tests.system.machine import Machine, Snapshot
+from tests.system.project import Project
+from tests.system.rollback import (
+    RECORD,
+    assert_in_service,
+    await_settled,
+    blocked,
+    events,
+    exists,
+)
+from tests.system.stack import apt, install_stack, installed_server, tradingctl
+
+pytestmark = pytest.mark.system
+
+Releases = Callable[..., Project]
+UPGRADE = ("apt-get", "-y", "install", "traderunner-stack")
+UNPACK = "status half-installed traderunner:"
+CONFIGURE = "status half-configured automatictrader-api:"
+VERIFY = "status half-configured traderunner-stack:"
+
+
+def assert_taken_back(machine: Machine, project: Project) -> None:
+    """Assert that the first release is in service, and that the second installs when tried again."""
+    first, second = project.releases
+    await_settled(machine)
+    assert_in_service(machine, project, first)
+    assert blocked(machine) == []
+    assert events(machine)[-1] == ("rolled-back", first)
+    install_stack(machine)
+    assert_in_service(machine, project, second)
+
+
+def test_preinst_that_fails_leaves_everything_on_the_release_before(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("preinst_fails", "good3")
+    first, failing, good = project.releases
+    with installed_server(installed_slim, project) as machine:
+        project.publish(failing)
+        with under_load(machine):
+            failed = install_stack(machine, check=False)
+        assert failed.returncode == 100
+        assert "the preinst of this release fails" in failed.output
+        assert f"release {failing} is taken back: the installation did not come to its end" in (
+            failed.output
+        )
+        assert_in_service(machine, project, first)
+        assert blocked(machine) == []
+        project.publish(good)
+        install_stack(machine)
+        assert_in_service(machine, project, good)
+
+
+def test_unpacking_that_runs_out_of_disk_is_taken_back(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("good2")
+    first, second = project.releases
+    with installed_server(installed_slim, project) as machine:
+        project.publish()
+        # What is asked for beforehand is room where the code lies; here it is the manual that
+        # cannot be unpacked.
+        documents = "/usr/share/doc/automatictrader-api"
+        machine.run("cp", "-a", documents, "/root/documents")
+        machine.run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", documents)
+        with under_load(machine):
+            failed = install_stack(machine, check=False)
+        assert failed.returncode == 100
+        assert "No space left on device" in failed.output
+        machine.run("umount", documents)
+        if exists(machine, RECORD):  # the rollback had no room there either
+            assert failed.output.count(f"next: tradingctl rollback {first}") == 1
+            assert tradingctl(machine, "rollback", first).returncode == 0
+        assert_in_service(machine, project, first)
+        assert blocked(machine) == []
+        install_stack(machine)
+        assert_in_service(machine, project, second)
+
+
+@pytest.mark.parametrize("moment", [UNPACK, CONFIGURE])
+def test_dpkg_that_is_killed_is_taken_back_by_the_same_command(
+    installed_slim: Snapshot, releases: Releases, moment: str
+) -> None:
+    project = releases("good2")
+    with installed_server(installed_slim, project) as machine:
+        project.publish()
+        apt(machine, "update")
+        with under_load(machine) as load:
+            killed = kill_dpkg(machine, UPGRADE, moment)
+            load.wait_for_rows(5)
+        assert killed.returncode == 100
+        assert f"release {project.releases[0]} is in service and verified" in killed.output
+        assert_taken_back(machine, project)
+
+
+def test_apt_that_is_killed_is_taken_back_without_it(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("good2")
+    with installed_server(installed_slim, project) as machine:
+        project.publish()
+        apt(machine, "update")
+        with under_load(machine):
+            kill_dpkg(machine, ("sh", "-c", f"{' '.join(UPGRADE)}; pkill -9 -x dpkg"), UNPACK,
+                      victim="apt-get")  # fmt: skip
+            await_settled(machine)
+        assert_taken_back(machine, project)
+
+
+@pytest.mark.parametrize(
+    ("os_release", "moment"),
+    [
+        ("bookworm", UNPACK),
+        ("bookworm", CONFIGURE),
+        ("bookworm", VERIFY),
+        ("trixie", UNPACK),
+        ("trixie", CONFIGURE),
+    ],
+    indirect=["os_release"],
+)
+def test_power_cut_in_an_upgrade_ends_on_the_release_before(
+    installed_slim: Snapshot, releases: Releases, moment: str
+) -> None:
+    project = releases("good2")
+    with installed_server(installed_slim, project) as machine:
+        project.publish()
+        apt(machine, "update")
+        with under_load(machine) as load:
+            power_cut(machine, UPGRADE, moment)
+            machine.boot(degraded_ok=True)
+            load.start()
+            await_settled(machine)
+        assert_taken_back(machine, project)
+
+
+def test_power_cut_in_a_rollback_is_gone_on_with_at_boot(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("answers_500", "good3")
+    first, failing, good = project.releases
+    with installed_server(installed_slim, project) as machine:
+        project.publish(failing)
+        apt(machine, "update")
+        with under_load(machine) as load:
+            power_cut(machine, UPGRADE, '"attempts": 1', path=RECORD)
+            machine.boot(degraded_ok=True)
+            load.start()
+            await_settled(machine)
+        assert_in_service(machine, project, first)
+        assert blocked(machine) == [failing]
+        assert events(machine)[-1] == ("rolled-back", first)
+        project.publish(good)
+        install_stack(machine)
+        assert_in_service(machine, project, good)
+
+
+def test_power_cut_in_a_rollback_by_hand_ends_where_it_was_to_go(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("good2")
+    first, second = project.releases
+    with installed_server(installed_slim, project) as machine:
+        project.publish()
+        install_stack(machine)
+        power_cut(machine, ("tradingctl", "rollback", first), UNPACK)
+        machine.boot(degraded_ok=True)
+        await_settled(machine)
+        assert_in_service(machine, project, first)
+        assert blocked(machine) == [second]
+
+
+def test_services_of_a_release_that_was_not_verified_do_not_start_at_boot(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("good2")
+    with installed_server(installed_slim, project) as machine:
+        project.publish()
+        apt(machine, "update")
+        power_cut(machine, UPGRADE, VERIFY)
+        assert (
+            project.releases[1] in machine.chroot_run("readlink", "/opt/trading/traderunner").stdout
+        )
+        machine.boot(degraded_ok=True)
+        await_settled(machine)
+        worker = machine.journal("automatictrader-worker.service")
+        started = [line for line in worker.splitlines() if "started, mode" in line]
+        assert project.commits["automatictrader-api"] not in started[-1]
