@@ -76,6 +76,13 @@ def test_what_came_along_and_is_gone_again_is_not_removed(world: World) -> None:
     assert plan(world).of(Step.REMOVE) == []
 
 
+def test_what_the_target_needs_stays_although_it_was_not_there_before(world: World) -> None:
+    found = plan_rollback(
+        world.server, kept_release(world.machine.paths, "1"), {STREAM: "", STACK: "1"}
+    )
+    assert found.of(Step.REMOVE) == []
+
+
 def test_planning_changes_nothing(world: World) -> None:
     world.apt("2")
     before = world.files()
