@@ -129,3 +129,33 @@ def test_damaged_store_is_refused_before_anything_is_touched(
         assert "is not the file that was verified" in failed.output
         running = machine.run("readlink", "/opt/trading/automatictrader-api").stdout
         assert failing in running, "what cannot be installed again is not switched to"
+
+
+def test_release_before_that_fails_too_stops_after_one_try(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("answers_500", "good3")
+    first, failing, _ = project.releases
+    with installed_server(installed_slim, project) as machine:
+        # Whatever release is installed, its API does not start any more.
+        broken = "/etc/systemd/system/automatictrader-api.service.d/broken.conf"
+        machine.write(broken, "[Service]\nExecStartPre=/bin/false\n")
+        machine.run("systemctl", "daemon-reload")
+        project.publish(failing)
+        failed = install_stack(machine, check=False)
+        assert failed.returncode == 100
+        assert f"NO ROLLBACK: release {first} is installed and automatictrader-api.service" in (
+            failed.output
+        )
+        assert failed.output.count("\nnext: ") == 1
+        told = [event for event, _ in events(machine)]
+        assert told[-3:] == ["install", "failed", "rollback-failed"]
+        assert "could not be taken back" in tradingctl(machine, "status").stdout
+        machine.reboot(degraded_ok=True)
+        assert [event for event, _ in events(machine)] == told, "no rollback is tried again"
+
+        machine.run("rm", broken)
+        machine.run("systemctl", "daemon-reload")
+        done = tradingctl(machine, "rollback", first)
+        assert done.returncode == 0, done.output
+        assert_in_service(machine, project, first)
