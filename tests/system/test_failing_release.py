@@ -62,12 +62,15 @@ def test_bad_answer_is_shown_with_what_was_expected(os_base: Path, releases: Rel
         assert "health check" in report.finding
         assert "expected  status 200 from http://127.0.0.1:8080/healthz" in report.finding
         assert "got       status 500 broken on purpose" in report.finding
-        assert "NO ROLLBACK: no release was verified on this server before" in failed.output
         assert next_command(failed.output) == "journalctl -u automatictrader-api.service -n 100"
         assert "broken on a server" in machine.sh(next_command(failed.output)).stdout
         assert "traderunner-stack" not in installed(machine)
         assert last_good(machine) is None
         assert tradingctl(machine, "verify").returncode == 3
+        machine.wait_until(
+            lambda: "NO ROLLBACK: no release was verified on this server before"
+            in machine.journal("trading-rollback.service"), 30, "the end of the installation"
+        )  # fmt: skip
         assert "could not be taken back" in tradingctl(machine, "status").stdout
 
 

@@ -26,6 +26,13 @@ from tradingctl.server import Server
 
 MODE = 0o644
 
+APT = "apt"
+"""The origin of a transaction of which apt told us, and of whose end it will tell."""
+DPKG = "dpkg"
+"""The origin of a transaction that the preinst of a package found to have begun."""
+BY_HAND = "tradingctl"
+"""The origin of a transaction that the administrator asked for: a rollback."""
+
 
 class State(StrEnum):
     """How far a transaction is."""
