@@ -17,16 +17,17 @@ from tradingctl.deploy.blocks import Block
 from tradingctl.deploy.history import record
 from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.lock import HELD
-from tradingctl.deploy.plan import Plan, Step, plan_rollback, plan_text
+from tradingctl.deploy.plan import Plan, plan_rollback, plan_text
 from tradingctl.deploy.rollback import DPKG_SECONDS, roll_back, switch
 from tradingctl.deploy.transaction import BY_HAND, UNFINISHED, State, Transaction
+from tradingctl.deploy.wayout import done_text, named, stuck_text
 from tradingctl.errors import RollbackError, TradingError
 from tradingctl.generations import Generations
 from tradingctl.inventory import PackageState, package_states
 from tradingctl.server import Server
-from tradingctl.verdict import Result, Verification
 
 MAX_ATTEMPTS = 3
+INTERRUPTED = "the installation did not come to its end"
 
 
 class Ending(StrEnum):
@@ -38,9 +39,6 @@ class Ending(StrEnum):
     GIVEN_UP = "only the administrator can help"
 
 
-INTERRUPTED = "the installation did not come to its end"
-
-
 def settle(server: Server) -> Ending:
     """Bring the installation that has ended to a good end; the caller holds dpkg's lock.
 
@@ -50,7 +48,7 @@ def settle(server: Server) -> Ending:
     if pending is None:
         return Ending.NOTHING
     if pending.state is State.STUCK:
-        server.warn(_stuck_text(server, pending))
+        server.warn(stuck_text(server, pending))
         return Ending.NOTHING
     states = package_states(server.runner, sorted({*pending.before, *pending.incoming}))
     if pending.state in (State.VERIFIED, State.SKIPPED):
@@ -121,24 +119,20 @@ def take_back(server: Server, pending: Transaction) -> Ending:
     try:
         plan = plan_of(server, pending)
         if pending.origin != BY_HAND:
-            server.warn(f"\n{_named(pending)} is taken back: {failure}")
+            server.warn(f"\n{named(pending)} is taken back: {failure}")
         server.warn(plan_text(plan))
         found = roll_back(server, pending, plan)
     except (TradingError, OSError) as error:
         return _give_up(server, pending, failure, error)
-    why = f"from {_named(pending)}"
+    why = f"from {named(pending)}"
     if not pending.check and pending.origin != BY_HAND:
         why += f": {failure}"
     versions = plan.target.versions
     record(server, "rolled-back", plan.target.release, why, pending.check, versions)
     store.discard_incoming(server.paths)
     transaction.end(server.paths)
-    server.warn(_done_text(pending, plan, found))
+    server.warn(done_text(pending, plan, found))
     return Ending.TAKEN_BACK
-
-
-def _named(pending: Transaction) -> str:
-    return f"release {pending.release}" if pending.release else "what was being installed"
 
 
 def plan_of(server: Server, pending: Transaction) -> Plan:
@@ -207,48 +201,5 @@ def _give_up(
     stuck = replace(now, state=State.STUCK, check=now.check or failure, detail=why)
     transaction.save(server.paths, stuck)
     record(server, "rollback-failed", pending.release, why, pending.check)
-    server.warn(_stuck_text(server, stuck))
+    server.warn(stuck_text(server, stuck))
     return Ending.GIVEN_UP
-
-
-def _stuck_text(server: Server, stuck: Transaction) -> str:
-    left = f"{_named(stuck)} failed: {stuck.check}; " if stuck.check else ""
-    return (
-        f"\nNO ROLLBACK: {stuck.detail}\n{left}nothing more is done without you"
-        f"\nnext: {_way_out(server, stuck)}"
-    )
-
-
-def _way_out(server: Server, stuck: Transaction) -> str:
-    """Return the one command to type: to a release that is whole and is not known to fail."""
-    kept = store.kept_releases(server.paths)
-    first = [each for each in kept if each.release == stuck.target]
-    others = [each for each in kept if each.release != stuck.target]
-    if stuck.origin != BY_HAND:
-        others = [each for each in others if each.release != stuck.release]
-    if "is installed" in stuck.detail:
-        first = []
-    for each in (*first, *others):
-        if not store.damage(server.paths, each):
-            return f"tradingctl rollback {each.release}"
-    for each in (*first, *others):
-        exact = " ".join(f"{name}={version}" for name, version in each.versions.items())
-        return f"apt-get update && apt-get install --allow-downgrades {exact}"
-    unit = stuck.check.partition(":")[0]
-    return f"journalctl -u {unit} -n 100" if unit.endswith(".service") else "tradingctl verify"
-
-
-def _done_text(pending: Transaction, plan: Plan, found: Verification) -> str:
-    state = "is in service and verified"
-    if found.result is Result.SKIPPED:
-        state = f"is installed and NOT verified: {found.reason or 'every service is put aside'}"
-    lines = [f"\nrelease {plan.target.release} {state}"]
-    if pending.origin != BY_HAND:
-        lines = [f"{lines[0]}; {_named(pending)} is not installed"]
-    if plan.of(Step.BLOCK):
-        lines.append(
-            f"apt will not install {pending.release} by itself; a later release passes."
-            f" To try it again: tradingctl upgrade {pending.release}"
-        )
-    lines.append("next: tradingctl history")
-    return "\n".join(lines)

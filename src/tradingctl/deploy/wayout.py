@@ -1,0 +1,72 @@
+"""What the administrator is told when an installation was taken back or given up, in plain words.
+
+The last line is always the one command to type next.
+"""
+
+from __future__ import annotations
+
+from tradingctl.deploy import store
+from tradingctl.deploy.plan import Plan, Step, plan_rollback
+from tradingctl.deploy.store import Kept
+from tradingctl.deploy.transaction import BY_HAND, Transaction
+from tradingctl.errors import TradingError
+from tradingctl.server import Server
+from tradingctl.verdict import Result, Verification
+
+
+def named(pending: Transaction) -> str:
+    """Return what a transaction was to install."""
+    return f"release {pending.release}" if pending.release else "what was being installed"
+
+
+def stuck_text(server: Server, stuck: Transaction) -> str:
+    """Return what is said of a transaction that was given up."""
+    left = f"{named(stuck)} failed: {stuck.check}; " if stuck.check else ""
+    return (
+        f"\nNO ROLLBACK: {stuck.detail}\n{left}nothing more is done without you"
+        f"\nnext: {_way_out(server, stuck)}"
+    )
+
+
+def _way_out(server: Server, stuck: Transaction) -> str:
+    """Return the one command to type: to a release that is whole and is not known to fail."""
+    kept = store.kept_releases(server.paths)
+    first = [each for each in kept if each.release == stuck.target]
+    others = [each for each in kept if each.release != stuck.target]
+    if stuck.origin != BY_HAND:
+        others = [each for each in others if each.release != stuck.release]
+    first = [each for each in first if not _in_service(server, each)]
+    for each in (*first, *others):
+        if not store.damage(server.paths, each):
+            return f"tradingctl rollback {each.release}"
+    for each in (*first, *others):
+        exact = " ".join(f"{name}={version}" for name, version in each.versions.items())
+        return f"apt-get update && apt-get install --allow-downgrades {exact}"
+    unit = stuck.check.partition(":")[0]
+    return f"journalctl -u {unit} -n 100" if unit.endswith(".service") else "tradingctl verify"
+
+
+def _in_service(server: Server, kept: Kept) -> bool:
+    """Return whether a release is installed already, so that going to it would change nothing."""
+    try:
+        plan = plan_rollback(server, kept, {})
+    except TradingError:
+        return False
+    return not (plan.of(Step.SWITCH) or plan.of(Step.INSTALL))
+
+
+def done_text(pending: Transaction, plan: Plan, found: Verification) -> str:
+    """Return what is said of a transaction that was taken back."""
+    state = "is in service and verified"
+    if found.result is Result.SKIPPED:
+        state = f"is installed and NOT verified: {found.reason or 'every service is put aside'}"
+    lines = [f"\nrelease {plan.target.release} {state}"]
+    if pending.origin != BY_HAND:
+        lines = [f"{lines[0]}; {named(pending)} is not installed"]
+    if plan.of(Step.BLOCK):
+        lines.append(
+            f"apt will not install {pending.release} by itself; a later release passes."
+            f" To try it again: tradingctl upgrade {pending.release}"
+        )
+    lines.append("next: tradingctl history")
+    return "\n".join(lines)
