@@ -5,6 +5,8 @@ BUILD_PACKAGES := python3-venv git dpkg-dev debhelper dh-python lintian bubblewr
 TEST_PACKAGES := $(BUILD_PACKAGES) apt-utils debsig-verify iproute2 mmdebstrap shellcheck strace \
 	systemd-container util-linux
 PYTHON := .venv/bin/python
+# Two files of tests at a time: those of the system wait for services more than they compute.
+PYTEST := $(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 DEBSTACK := .venv/bin/debstack
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E,)
 
@@ -20,15 +22,15 @@ debs: .venv/.run samples ## Check the lock, build all packages, publish them in 
 test: .venv/.test samples ## Run all tests; the system tests boot containers and need root.
 	@scripts/need-packages $(TEST_PACKAGES)
 ifeq ($(SUDO),)
-	$(PYTHON) -m pytest
+	$(PYTEST)
 else
-	$(PYTHON) -m pytest tests/unit tests/build
-	$(SUDO) $(PYTHON) -m pytest tests/system
+	$(PYTEST) tests/unit tests/build
+	$(SUDO) $(PYTEST) tests/system
 endif
 
 check: .venv/.test ## Run what is quick: linters, types, unit tests.
 	@scripts/need-packages $(TEST_PACKAGES)
-	$(PYTHON) -m pytest tests/unit
+	$(PYTEST) tests/unit
 
 bench: .venv/.test samples ## Measure how long builds take, dh-virtualenv beside ours.
 	@scripts/need-packages $(TEST_PACKAGES) dh-virtualenv
