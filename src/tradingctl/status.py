@@ -8,6 +8,7 @@ from typing import Any
 
 from tradingctl import probe, systemd
 from tradingctl.deploy.lastgood import LastGood, read_last_good
+from tradingctl.deploy.notes import deploy_notes
 from tradingctl.description import Component, Unit
 from tradingctl.errors import TradingError
 from tradingctl.generations import Generations
@@ -87,6 +88,7 @@ def status(server: Server, inventory: Inventory) -> Status:
     except TradingError as error:
         notes.append(error.message)
 
+    notes += deploy_notes(server)
     notes += market_notes(server)
 
     def look(pair: tuple[Component, Unit]) -> UnitStatus:

@@ -55,7 +55,8 @@ def blocked(machine: Machine) -> list[str]:
         return []
     lines = machine.read(BLOCKED).splitlines()
     pinned = [line.removeprefix("Pin: version ") for line in lines if line.startswith("Pin: ")]
-    return [version.partition("~")[0] for version in pinned]
+    found = [version.partition("~")[0] for version in pinned]
+    return sorted(found, key=lambda release: [int(part) for part in release.split(".")])
 
 
 def kept(machine: Machine) -> list[str]:

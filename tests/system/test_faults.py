@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import pytest
 from tests.system.faults import DPKG_LOG, kill_dpkg, power_cut
-from tests.system.machine import CommandError, Machine, Snapshot
-from tests.system.project import Project
-from tests.system.stack import apt, installed_server
+from tests.system.machine import CommandError, Machine
 
 pytestmark = pytest.mark.system
 
-UPGRADE = ("apt-get", "-y", "install", "traderunner-stack")
+INSTALL = ("dpkg", "-i", "/root/example.deb")
+MOMENT = "status half-configured example:all 1"
+# A package whose configuration never ends: a fault comes in the middle or not at all.
+MAKE_PACKAGE = """
+mkdir -p /root/example/DEBIAN
+cd /root/example/DEBIAN
+printf '%s\\n' 'Package: example' 'Version: 1' 'Architecture: all' 'Description: example' \\
+    'Maintainer: tester <tester@example.org>' >control
+printf '#!/bin/sh\\nexec sleep infinity\\n' >postinst
+chmod 755 postinst
+dpkg-deb --build /root/example /root/example.deb
+"""
 
 
 @pytest.fixture
-def outdated(releases: Callable[..., Project], installed_slim: Snapshot) -> Iterator[Machine]:
-    """Return a server with the slim stack that knows of a newer release."""
-    project = releases("good2")
-    project.publish()
-    with installed_server(installed_slim, project) as machine:
-        apt(machine, "update")
-        yield machine
+def waiting(booted: Machine) -> Machine:
+    """Return a server with the file of a package that is not installed yet."""
+    booted.sh(MAKE_PACKAGE)
+    return booted
 
 
-def test_dpkg_is_killed_in_the_middle(outdated: Machine) -> None:
-    killed = kill_dpkg(outdated, UPGRADE, "status half-installed automatictrader-api")
-    assert killed.returncode == 100
-    assert "Sub-process /usr/bin/dpkg exited unexpectedly" in killed.output
-    assert "automatictrader-api" in outdated.run("dpkg", "--audit", check=False).stdout
+def test_dpkg_is_killed_in_the_middle(waiting: Machine) -> None:
+    killed = kill_dpkg(waiting, INSTALL, MOMENT)
+    assert killed.returncode in (-9, 137)
+    assert waiting.read(DPKG_LOG).rstrip().endswith(MOMENT)
+    assert "example" in waiting.run("dpkg", "--audit", check=False).stdout
 
 
-def test_power_is_cut_in_the_middle(outdated: Machine) -> None:
-    power_cut(outdated, UPGRADE, "status unpacked traderunner:")
-    assert not outdated.booted
-    log = outdated.read(DPKG_LOG)
-    assert "status unpacked traderunner:amd64 " in log
-    assert "status installed traderunner-stack:all" not in log.rpartition("startup")[2]
-    outdated.boot(degraded_ok=True)
-    assert outdated.run("dpkg", "--audit", check=False).stdout != ""
+def test_power_is_cut_in_the_middle(waiting: Machine) -> None:
+    power_cut(waiting, INSTALL, MOMENT)
+    assert not waiting.booted
+    assert waiting.read(DPKG_LOG).rstrip().endswith(MOMENT)
+    waiting.boot()
+    assert "example" in waiting.run("dpkg", "--audit", check=False).stdout
 
 
 def test_moment_that_does_not_come_fails(booted: Machine) -> None:

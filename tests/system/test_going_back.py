@@ -112,6 +112,37 @@ def test_both_refuse_while_another_program_changes_packages(
         assert_in_service(machine, project, project.releases[1])
 
 
+def test_what_the_administrator_wrote_about_the_worker_stays(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("answers_500", "good3")
+    first, failing, good = project.releases
+    secrets = "/etc/trading/secrets/automatictrader-api.env"
+    settings = "/etc/trading/automatictrader-api.env"
+    with installed_server(installed_slim, project) as machine:
+        assert worker_mode(machine) == "plan-only"
+        machine.sh(f"echo AT_WORKER_MODE=paper-send >>{secrets}; echo '# mine' >>{settings}")
+        machine.run("systemctl", "restart", "automatictrader-worker.service")
+        before = machine.run("sha256sum", secrets, settings).stdout
+        project.publish(failing)
+        assert install_stack(machine, check=False).returncode == 100
+        assert worker_mode(machine) == "paper-send"
+        project.publish(good)
+        install_stack(machine)
+        assert worker_mode(machine) == "paper-send"
+        assert tradingctl(machine, "rollback", first).returncode == 0
+        assert worker_mode(machine) == "paper-send"
+        assert machine.run("sha256sum", secrets, settings).stdout == before
+
+
+def worker_mode(machine: Machine) -> str:
+    """Return the mode that the worker's process was started with."""
+    pid = machine.systemctl_show("automatictrader-worker.service")["MainPID"]
+    variables = machine.read(f"/proc/{pid}/environ").split("\0")
+    (mode,) = (each for each in variables if each.startswith("AT_WORKER_MODE="))
+    return mode.removeprefix("AT_WORKER_MODE=")
+
+
 def take_repository_away(machine: Machine) -> None:
     """Leave apt without any source."""
     machine.run("mv", SOURCES, "/root/sources")

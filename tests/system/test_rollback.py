@@ -47,7 +47,7 @@ def test_failing_release_ends_on_the_one_before(
     with installed_server(installed_slim, project) as machine:
         project.publish()
 
-        with under_load(machine) as load:
+        with under_load(machine, honest=fault != "claims_old_commit") as load:
             failed = install_stack(machine, check=False)
             load.wait_for_rows(5)
 
@@ -102,9 +102,14 @@ def test_first_release_that_fails_stops_and_says_what_to_type(
         assert failed.returncode == 100
         assert "NO ROLLBACK: no release was verified on this server before" in failed.output
         assert failed.output.count("\nnext: ") == 1
-        again = apt(machine, "install", "--reinstall", "traderunner-archive-keyring")
-        assert "NO ROLLBACK" in again.output, "every later command says it, and none fails for it"
-        assert ("rollback-failed", failing) in events(machine)
+        assert "next: journalctl -u automatictrader-api.service -n 100\n" in failed.output
+        told = events(machine)
+        assert told[-1] == ("rollback-failed", failing)
+        # dpkg configures the stack again with everything that is installed.
+        again = apt(machine, "install", "--reinstall", "traderunner-archive-keyring", check=False)
+        assert again.returncode == 100
+        assert "NO ROLLBACK" in again.output
+        assert events(machine) == [*told, ("failed", failing)], "no rollback is tried again"
         assert first not in kept(machine)
 
 
@@ -114,10 +119,43 @@ def test_damaged_store_is_refused_before_anything_is_touched(
     project = releases("answers_500")
     first, failing = project.releases
     with installed_server(installed_slim, project) as machine:
-        machine.sh(f"printf x >>/var/lib/trading/releases/{first}/automatictrader-api_*.deb")
+        (deb,) = machine.sh(
+            f"ls /var/lib/trading/releases/{first}/automatictrader-api_*.deb"
+        ).stdout.split()
+        machine.sh(f"printf x >>{deb}")
         project.publish()
         failed = install_stack(machine, check=False)
         assert failed.returncode == 100
         assert "is not the file that was verified" in failed.output
         running = machine.run("readlink", "/opt/trading/automatictrader-api").stdout
         assert failing in running, "what cannot be installed again is not switched to"
+
+
+def test_release_before_that_fails_too_stops_after_one_try(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("answers_500", "good3")
+    first, failing, _ = project.releases
+    with installed_server(installed_slim, project) as machine:
+        # Whatever release is installed, its API does not start any more.
+        broken = "/etc/systemd/system/automatictrader-api.service.d/broken.conf"
+        machine.write(broken, "[Service]\nExecStartPre=/bin/false\n")
+        machine.run("systemctl", "daemon-reload")
+        project.publish(failing)
+        failed = install_stack(machine, check=False)
+        assert failed.returncode == 100
+        assert f"NO ROLLBACK: release {first} is installed and automatictrader-api.service" in (
+            failed.output
+        )
+        assert failed.output.count("\nnext: ") == 1
+        told = [event for event, _ in events(machine)]
+        assert told[-3:] == ["install", "failed", "rollback-failed"]
+        assert "could not be taken back" in tradingctl(machine, "status").stdout
+        machine.reboot(degraded_ok=True)
+        assert [event for event, _ in events(machine)] == told, "no rollback is tried again"
+
+        machine.run("rm", broken)
+        machine.run("systemctl", "daemon-reload")
+        done = tradingctl(machine, "rollback", first)
+        assert done.returncode == 0, done.output
+        assert_in_service(machine, project, first)

@@ -60,8 +60,7 @@ def test_generations_are_hard_links_still_and_can_be_activated(trader: Machine) 
 def test_machines_of_one_snapshot_do_not_see_each_other(
     trader: Machine, installed_slim: Snapshot, slim: Project
 ) -> None:
-    apt(trader, "remove", "automatictrader-api")
-    trader.write("/etc/mine", "mine\n")
+    trader.sh(f"systemctl stop automatictrader-api.service; rm {CODE}; echo mine >/etc/mine")
     with installed_server(installed_slim, slim) as other:
         assert_healthy(other)
         assert other.run("test", "-e", "/etc/mine", check=False).returncode == 1

@@ -83,6 +83,30 @@ def test_generation_that_was_damaged_or_half_made_is_made_again(
         assert_in_service(machine, project, first)
 
 
+def test_code_is_copied_where_opt_is_another_file_system(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("good2")
+    first, second = project.releases
+    releases_folder = "/opt/trading/releases"
+    with installed_server(installed_slim, project) as machine:
+        machine.sh(
+            f"cp -a {releases_folder} /root/code && mount -t tmpfs tmpfs {releases_folder}"
+            f" && cp -a /root/code/. {releases_folder}/"
+            " && systemctl restart marketdata-stream automatictrader-api trading-dashboard-v2"
+        )
+        project.publish()
+        install_stack(machine)
+        assert_in_service(machine, project, second)
+        devices = machine.sh(
+            f"stat -c %d /usr/lib/trading/traderunner {releases_folder}/traderunner"
+        ).stdout.split()
+        assert len(set(devices)) == 2
+        done = tradingctl(machine, "rollback", first)
+        assert done.returncode == 0, done.output
+        assert_in_service(machine, project, first)
+
+
 def test_too_little_room_is_a_veto_with_numbers(
     installed_slim: Snapshot, releases: Releases
 ) -> None:

@@ -13,7 +13,7 @@ from tradingctl.deploy.accept import accept
 from tradingctl.deploy.history import record
 from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.rollback import is_rollback
-from tradingctl.deploy.transaction import State
+from tradingctl.deploy.transaction import DPKG, State
 from tradingctl.errors import TradingError
 from tradingctl.inventory import Inventory, service
 from tradingctl.market.session import resume_closed
@@ -92,6 +92,12 @@ def _failed(server: Server, inventory: Inventory, found: Verification) -> None:
     if pending is None:
         server.warn(f"\nnext: {_next(server, inventory, failed[0])}")
         server.warn("to verify again: dpkg --configure -a")
+    elif pending.origin == DPKG:
+        # No hook of apt will speak after this.
+        back = read_last_good(server.paths) is not None
+        step = "journalctl -fu trading-rollback.service" if back else _journal_of(failed[0])
+        server.warn("\nit is taken back as soon as dpkg has ended" if back else "")
+        server.warn(f"next: {step}")
 
 
 def _explain(server: Server, found: Verification) -> None:
@@ -129,4 +135,8 @@ def _next(server: Server, inventory: Inventory, unit: UnitVerdict) -> str:
     kept = [each.release for each in store.kept_releases(server.paths)]
     if good and good.release != inventory.release and good.release in kept:
         return f"tradingctl rollback {good.release}"
+    return _journal_of(unit)
+
+
+def _journal_of(unit: UnitVerdict) -> str:
     return f"journalctl -u {service(unit.unit)} -n 100"

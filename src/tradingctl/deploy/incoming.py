@@ -16,7 +16,7 @@ from tradingctl.deploy.debs import Deb, read_deb, stack_of
 from tradingctl.deploy.history import record
 from tradingctl.deploy.rollback import is_rollback
 from tradingctl.deploy.space import require_space
-from tradingctl.deploy.transaction import UNFINISHED, State, new_transaction
+from tradingctl.deploy.transaction import APT, DPKG, UNFINISHED, State, new_transaction
 from tradingctl.errors import NothingInstalledError, TradingError, VetoError
 from tradingctl.inventory import package_states, read_inventory
 from tradingctl.market.window import require_open
@@ -75,7 +75,7 @@ def before_apt(server: Server, items: Sequence[Item]) -> None:
                 "tradingctl upgrade --dry-run",
             )
         return
-    _begin(server, "apt", files, {})
+    _begin(server, APT, files, {})
 
 
 def before_unpack(server: Server, package: str, version: str) -> None:
@@ -93,7 +93,7 @@ def before_unpack(server: Server, package: str, version: str) -> None:
             transaction.save(server.paths, again)
         return
     files = {deb.package: deb.path for deb in _debs_of_dpkg(server)}
-    _begin(server, "dpkg", files, {package: version})
+    _begin(server, DPKG, files, {package: version})
 
 
 def _begin(

@@ -8,9 +8,9 @@ from dataclasses import replace
 from tradingctl.deploy import store, transaction
 from tradingctl.deploy.lock import frontend_lock
 from tradingctl.deploy.plan import Step, plan_text
-from tradingctl.deploy.settle import BY_HAND, Ending, plan_of, take_back
+from tradingctl.deploy.settle import Ending, plan_of, take_back
 from tradingctl.deploy.store import Kept
-from tradingctl.deploy.transaction import State, Transaction, new_transaction
+from tradingctl.deploy.transaction import BY_HAND, State, Transaction, new_transaction
 from tradingctl.errors import NothingInstalledError, StoreError, TradingError
 from tradingctl.inventory import package_states, read_inventory
 from tradingctl.report import table

@@ -19,7 +19,7 @@ from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.lock import HELD
 from tradingctl.deploy.plan import Plan, Step, plan_rollback, plan_text
 from tradingctl.deploy.rollback import DPKG_SECONDS, roll_back, switch
-from tradingctl.deploy.transaction import UNFINISHED, State, Transaction
+from tradingctl.deploy.transaction import BY_HAND, UNFINISHED, State, Transaction
 from tradingctl.errors import RollbackError, TradingError
 from tradingctl.generations import Generations
 from tradingctl.inventory import PackageState, package_states
@@ -38,8 +38,6 @@ class Ending(StrEnum):
     GIVEN_UP = "only the administrator can help"
 
 
-BY_HAND = "tradingctl"
-"""The origin of a transaction that the administrator asked for: a rollback."""
 INTERRUPTED = "the installation did not come to its end"
 
 
@@ -236,7 +234,8 @@ def _way_out(server: Server, stuck: Transaction) -> str:
     for each in (*first, *others):
         exact = " ".join(f"{name}={version}" for name, version in each.versions.items())
         return f"apt-get update && apt-get install --allow-downgrades {exact}"
-    return "tradingctl verify"
+    unit = stuck.check.partition(":")[0]
+    return f"journalctl -u {unit} -n 100" if unit.endswith(".service") else "tradingctl verify"
 
 
 def _done_text(pending: Transaction, plan: Plan, found: Verification) -> str:

@@ -26,6 +26,13 @@ from tradingctl.server import Server
 
 MODE = 0o644
 
+APT = "apt"
+"""The origin of a transaction of which apt told us, and of whose end it will tell."""
+DPKG = "dpkg"
+"""The origin of a transaction that the preinst of a package found to have begun."""
+BY_HAND = "tradingctl"
+"""The origin of a transaction that the administrator asked for: a rollback."""
+
 
 class State(StrEnum):
     """How far a transaction is."""
@@ -128,9 +135,12 @@ def current(paths: Paths) -> Transaction | None:
 
 
 def mark(server: Server, state: State, check: str = "", detail: str = "") -> None:
-    """Set the state of the transaction under way, if there is one. Raises OSError, TradingError."""
+    """Set the state of the transaction under way, if there is one. Raises OSError, TradingError.
+
+    One that was given up stays so when it fails again: it is not to be tried for ever.
+    """
     transaction = current(server.paths)
-    if transaction:
+    if transaction and (transaction.state, state) != (State.STUCK, State.FAILED):
         save(server.paths, replace(transaction, state=state, check=check, detail=detail))
 
 

@@ -211,7 +211,7 @@ def test_the_first_installation_has_nothing_to_go_back_to(bare: World) -> None:
     assert bare.tradingctl("recover") == 1
     said = bare.said()
     assert "NO ROLLBACK: no release was verified on this server before" in said
-    assert said.endswith("next: tradingctl verify\n")
+    assert said.endswith("next: journalctl -u marketdata-stream.service -n 100\n")
 
 
 def test_a_damaged_store_prints_a_command_that_can_work(world: World) -> None:

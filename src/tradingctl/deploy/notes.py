@@ -1,0 +1,34 @@
+"""What there is to know of releases at a glance: one that is stuck, those kept away."""
+
+from __future__ import annotations
+
+from tradingctl.deploy import transaction
+from tradingctl.deploy.blocks import blocks
+from tradingctl.deploy.transaction import State
+from tradingctl.errors import TradingError
+from tradingctl.server import Server
+
+
+def deploy_notes(server: Server) -> list[str]:
+    """Return a sentence for each; what cannot be read is one as well."""
+    notes = []
+    try:
+        pending = transaction.current(server.paths)
+    except TradingError as error:
+        pending = None
+        notes.append(f"{error.message}; next: {error.next_command}")
+    if pending and pending.state is State.STUCK:
+        notes.append(
+            f"release {pending.release or '?'} failed ({pending.check}) and could not be taken"
+            f" back: {pending.detail}; next: tradingctl recover"
+        )
+    elif pending:
+        notes.append(
+            f"an installation of release {pending.release or '?'} is under way since"
+            f" {pending.began_at} ({pending.state})"
+        )
+    try:
+        notes += [f"apt keeps away from {each.version}: {each.reason}" for each in blocks(server)]
+    except OSError as error:
+        notes.append(str(error))
+    return notes
