@@ -92,6 +92,19 @@ def test_what_the_administrator_put_aside_is_not_started(second: World) -> None:
     assert f"note: {STREAM} is disabled, not starting it" in second.said()
 
 
+def test_a_disabled_unit_that_ran_nevertheless_runs_again(second: World) -> None:
+    second.dpkg.units[STREAM] = [unit_state(STREAM, UnitFileState="disabled")]
+    install = second.dpkg._install
+
+    def replacing(*arguments: object) -> tuple[int, str]:
+        second.machine.write(f"lib/systemd/system/{UNIT}", "of release 1")
+        return install(*arguments)  # type: ignore[arg-type]
+
+    second.monkeypatch.setattr(second.dpkg, "_install", replacing)
+    second.tradingctl("rollback", "1")
+    assert steps(second)[-2:] == [STOP, START]
+
+
 def test_without_systemd_it_is_installed_and_not_verified(second: World) -> None:
     second.machine.paths.systemd_running.rmdir()
     second.asked.clear()
