@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from tradingctl import credentials, state, systemd
 from tradingctl.account import find_account
+from tradingctl.deploy.store import dropped_units
 from tradingctl.description import Component, Unit
 from tradingctl.generations import Generations
 from tradingctl.server import Server
@@ -37,6 +38,9 @@ def activate(server: Server, component: Component) -> None:
                 start_units(server, component)
             return
         active = stop_units(server, component) if running else set()
+        if running:
+            # Of a unit whose file is gone dpkg's scripts know nothing, and its process ran on.
+            stop_active(server, dropped_units(server.paths, component))
         try:
             if staged:
                 generations.install(staged, component.version)
@@ -57,6 +61,14 @@ def stop_units(server: Server, component: Component) -> set[str]:
         if states[unit.name].load not in ("not-found", "masked") or unit.name in ran:
             systemd.stop(server, unit)
     return {name for name in ran if states[name].put_aside}
+
+
+def stop_active(server: Server, units: Sequence[Unit]) -> None:
+    """Stop those of the units that run, last first."""
+    states = systemd.show(server.runner, [unit.name for unit in units])
+    for unit in sorted(units, key=lambda each: each.order, reverse=True):
+        if states[unit.name].active in ("active", "activating"):
+            systemd.stop(server, unit)
 
 
 def start_units(server: Server, component: Component, active: Collection[str] = ()) -> None:

@@ -50,7 +50,7 @@ def test_to_the_first_of_three_with_the_repository_gone_and_to_the_third_again(
         again = tradingctl(machine, "upgrade", third)
         assert again.returncode == 0, again.output
         assert_in_service(machine, project, third)
-        assert blocked(machine) == [second]
+        assert blocked(machine) == [], "what is older than the installed one needs no block"
         load.assert_nothing_lost()
 
 

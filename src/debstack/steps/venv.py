@@ -13,6 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution
@@ -32,6 +33,8 @@ _JUNK = (".lock", ".gitignore", "CACHEDIR.TAG", "bin/activate*", "bin/deactivate
          "lib/python*/site-packages/_virtualenv.*")  # fmt: skip
 # Say where and when a wheel was unpacked, or by whom it was asked for.
 _MACHINE_FILES = ("uv_cache.json", "direct_url.json", "REQUESTED")
+
+_LOOKING_FOR_UV = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def venv(
     Nothing is fetched: ``wheels`` are files. Raises DependencyError if a wheel is missing or its
     hash is not the one listed.
     """
-    uv_bin = Path(uv.find_uv_bin())
+    uv_bin = _uv()
     with _wheelhouse(wheels) as (wheelhouse, env):
         runner.run(
             [uv_bin, "venv", "--relocatable", "--no-config", "--no-project", "--offline",
@@ -69,6 +72,13 @@ def venv(
         )  # fmt: skip
         _install(root, ["--require-hashes", "-r", requirements], wheelhouse, env, runner)
     return Environment(root, python)
+
+
+def _uv() -> Path:
+    """Return the program uv."""
+    # It asks sysconfig, which several threads at once may see half filled.
+    with _LOOKING_FOR_UV:
+        return Path(uv.find_uv_bin())
 
 
 def add_wheel(environment: Environment, wheel: Path, runner: Runner) -> None:
@@ -201,7 +211,7 @@ def _install(
     # The cache must share a file system with the environment, or uv falls back to copying.
     with tempfile.TemporaryDirectory(prefix=".uv-", dir=root.parent) as cache:
         runner.raising(DependencyError).run(
-            [uv.find_uv_bin(), "pip", "install", "--no-config", "--offline", "--no-index",
+            [_uv(), "pip", "install", "--no-config", "--offline", "--no-index",
              "--find-links", wheelhouse, "--cache-dir", cache, "--link-mode", "hardlink",
              "--no-deps", "--only-binary", ":all:", "--python", root / "bin" / "python",
              *what],

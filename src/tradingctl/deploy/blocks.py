@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tradingctl.deploy.versions import above
 from tradingctl.files import write_whole
 from tradingctl.server import Server
 
@@ -52,9 +53,13 @@ def block(server: Server, added: Sequence[Block]) -> None:
 
 
 def unblock(server: Server, package: str, version: str) -> None:
-    """Let a version pass again; raises OSError."""
+    """Let the installed version pass again, and forget those before it; raises OSError."""
     present = blocks(server)
-    left = [each for each in present if (each.package, each.version) != (package, version)]
+    left = [
+        each
+        for each in present
+        if each.package != package or above(server.runner, each.version, version)
+    ]
     if left != present:
         _write(server, left)
 

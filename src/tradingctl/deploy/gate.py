@@ -69,7 +69,10 @@ def _skipped(server: Server, inventory: Inventory, reason: str) -> int:
     transaction.mark(server, State.SKIPPED, detail=reason)
     record(server, "skipped", inventory.release, reason, versions=_versions(inventory))
     resume_closed(server, inventory)  # each component has started its own units
-    server.warn(f"SKIPPED: {reason}; run 'tradingctl verify' when the services run")
+    server.warn(
+        f"SKIPPED: {reason}; to verify and record it when the services run:"
+        " dpkg-reconfigure traderunner-stack"
+    )
     return 0
 
 

@@ -74,6 +74,7 @@ def before_apt(server: Server, items: Sequence[Item]) -> None:
                 f" {', '.join(apart)}; nothing was changed",
                 "tradingctl upgrade --dry-run",
             )
+        _require_recovered(server)
         return
     _begin(server, APT, files, {})
 
@@ -127,13 +128,7 @@ def _begin(
 
 
 def _require(server: Server, release: str, debs: Sequence[Deb], upgrade: bool) -> None:
-    pending = transaction.current(server.paths)
-    if pending and pending.state in UNFINISHED:
-        raise VetoError(
-            f"an earlier installation, of release {pending.release or '?'}, was cut short and is"
-            " not recovered yet; nothing was changed",
-            "tradingctl recover",
-        )
+    _require_recovered(server)
     if server.paths.restore_record.exists():
         raise VetoError(
             "a restore was cut short and is not finished; nothing was changed",
@@ -144,6 +139,16 @@ def _require(server: Server, release: str, debs: Sequence[Deb], upgrade: bool) -
     require_space(server.paths, debs)
     if upgrade:
         take(server, read_inventory(server.paths), "upgrade", release)
+
+
+def _require_recovered(server: Server) -> None:
+    pending = transaction.current(server.paths)
+    if pending and pending.state in UNFINISHED:
+        raise VetoError(
+            f"an earlier installation, of release {pending.release or '?'}, was cut short and is"
+            " not recovered yet; nothing was changed",
+            "tradingctl recover",
+        )
 
 
 def _installed(server: Server) -> tuple[str, set[str]]:

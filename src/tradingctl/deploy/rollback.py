@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from tradingctl import systemd
-from tradingctl.activate import start_units, stop_units
+from tradingctl.activate import start_units, stop_active, stop_units
 from tradingctl.deploy.accept import accept
 from tradingctl.deploy.blocks import block
 from tradingctl.deploy.lock import HELD
 from tradingctl.deploy.plan import Plan, Step
 from tradingctl.deploy.store import debs_of, inventory_of
 from tradingctl.deploy.transaction import State, Transaction, save
-from tradingctl.errors import RollbackError
+from tradingctl.errors import RollbackError, TradingError
 from tradingctl.files import sha256
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory, read_inventory, service
@@ -54,6 +55,7 @@ def roll_back(server: Server, transaction: Transaction, plan: Plan) -> Verificat
     )
     save(server.paths, begun)
     target = inventory_of(server.paths, plan.target)
+    _stop_what_goes(server, target)
     switch(server, target, plan.of(Step.SWITCH), start=True)
     before = _fingerprints(server, target)
     again = plan.of(Step.INSTALL)
@@ -63,6 +65,18 @@ def roll_back(server: Server, transaction: Transaction, plan: Plan) -> Verificat
     found = _verified(server, stale)
     block(server, plan.blocks)
     return found
+
+
+def _stop_what_goes(server: Server, target: Inventory) -> None:
+    """Stop the units that the installed release has and the target has not."""
+    stay = {service(unit.name) for _, unit in target.units()}
+    try:
+        present = [unit for _, unit in read_inventory(server.paths).units()]
+    except TradingError as error:
+        server.warn(f"warning: {error.message}")  # that may be why it is left
+        return
+    if not systemd.absence(server):
+        stop_active(server, [unit for unit in present if service(unit.name) not in stay])
 
 
 def switch(server: Server, target: Inventory, names: list[str], start: bool) -> None:
@@ -87,6 +101,7 @@ def _dpkg(server: Server, arguments: list[str]) -> None:
     """Run dpkg on what follows the action, if anything; raises RollbackError."""
     if len(arguments) == 1:
         return
+    server.warn(f"dpkg {arguments[0]}: {', '.join(Path(each).name for each in arguments[1:])}")
     command = ["dpkg", *FORCES, *arguments]
     # The lock is ours, or of a program above us.
     outcome = server.runner.run(command, timeout=DPKG_SECONDS, extra={HELD: "true", ROLLBACK: "1"})

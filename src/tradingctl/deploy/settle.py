@@ -20,6 +20,7 @@ from tradingctl.deploy.lock import HELD
 from tradingctl.deploy.plan import Plan, plan_rollback, plan_text
 from tradingctl.deploy.rollback import DPKG_SECONDS, roll_back, switch
 from tradingctl.deploy.transaction import BY_HAND, UNFINISHED, State, Transaction
+from tradingctl.deploy.versions import above
 from tradingctl.deploy.wayout import done_text, named, stuck_text
 from tradingctl.errors import RollbackError, TradingError
 from tradingctl.generations import Generations
@@ -128,7 +129,9 @@ def take_back(server: Server, pending: Transaction) -> Ending:
     if not pending.check and pending.origin != BY_HAND:
         why += f": {failure}"
     versions = plan.target.versions
-    record(server, "rolled-back", plan.target.release, why, pending.check, versions)
+    # The power may go between the verdict and its mark: then the release itself is gone on with.
+    event = "recovered" if plan.target.release == pending.release else "rolled-back"
+    record(server, event, plan.target.release, why, pending.check, versions)
     store.discard_incoming(server.paths)
     transaction.end(server.paths)
     server.warn(done_text(pending, plan, found))
@@ -170,12 +173,12 @@ def _between(server: Server, target: store.Kept, left: str) -> list[str]:
     known = {each.version for each in store.kept_releases(server.paths)} | {left}
     outcome = server.runner.run(["apt-cache", "madison", target.stack])
     known |= {line.split("|")[1].strip() for line in outcome.output.splitlines() if "|" in line}
-
-    def above(one: str, other: str) -> bool:
-        compared = server.runner.run(["dpkg", "--compare-versions", one, "gt", other])
-        return compared.code == 0
-
-    return sorted(each for each in known if above(each, target.version) and not above(each, left))
+    runner = server.runner
+    return sorted(
+        each
+        for each in known
+        if above(runner, each, target.version) and not above(runner, each, left)
+    )
 
 
 def _target(server: Server, pending: Transaction) -> store.Kept:

@@ -7,8 +7,10 @@ is all it takes.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,10 +18,10 @@ from pathlib import Path
 
 from tradingctl import tree
 from tradingctl.deploy.debs import read_deb
-from tradingctl.description import Stack
-from tradingctl.errors import ProgramFailedError, StoreError
+from tradingctl.description import Component, Stack, Unit
+from tradingctl.errors import ProgramFailedError, StoreError, TradingError
 from tradingctl.files import sha256, sync_directory, sync_file, write_whole
-from tradingctl.inventory import Inventory, read_inventory_at
+from tradingctl.inventory import Inventory, read_inventory_at, service
 from tradingctl.paths import Paths
 from tradingctl.server import Server
 
@@ -109,6 +111,18 @@ def inventory_of(paths: Paths, kept: Kept) -> Inventory:
     """Return the components of a kept release. Raises TradingError."""
     folder = folder_of(paths, kept.release) / "descriptions"
     return read_inventory_at(folder / "components", folder / "stack.json")
+
+
+def dropped_units(paths: Paths, component: Component) -> list[Unit]:
+    """Return the units that a kept release has of a component, and its present version has not."""
+    present = {service(unit.name) for unit in component.units}
+    dropped: dict[str, Unit] = {}
+    for kept in kept_releases(paths):
+        with contextlib.suppress(TradingError):
+            for owner, unit in inventory_of(paths, kept).units():
+                if owner.package == component.package and service(unit.name) not in present:
+                    dropped[service(unit.name)] = unit
+    return list(dropped.values())
 
 
 def damage(paths: Paths, kept: Kept) -> str:
@@ -261,10 +275,13 @@ def _places(paths: Paths, package: str, version: str) -> Iterator[Path]:
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(source)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
-            raise
-        shutil.copy(source, target)
-        sync_file(target)
+    # What belongs to somebody else can be altered by them.
+    if source.stat().st_uid == os.geteuid():
+        try:
+            target.hardlink_to(source)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+                raise
+    shutil.copy(source, target)
+    sync_file(target)

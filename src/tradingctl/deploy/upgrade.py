@@ -14,6 +14,7 @@ from tradingctl.deploy.blocks import blocks
 from tradingctl.deploy.incoming import STACK
 from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.lock import require_idle
+from tradingctl.deploy.versions import above
 from tradingctl.errors import NoReleaseError, ProgramFailedError
 from tradingctl.inventory import package_states
 from tradingctl.report import table
@@ -48,6 +49,12 @@ def upgrade(server: Server, release: str, dry_run: bool) -> int:
         for kept_away in blocks(server):
             server.say(f"kept away: {kept_away.version}: {kept_away.reason}")
         return 0
+    if installed and installed.unpacked and above(server.runner, installed.version, version):
+        raise NoReleaseError(
+            f"release {release or version} is older than the installed {installed.version};"
+            " nothing was changed",
+            f"tradingctl rollback {version.partition('~')[0]}",
+        )
     wanted = _exact(server, version)
     changes = _simulate(server, wanted)
     server.say(_changes_text(changes))

@@ -95,6 +95,10 @@ class FakeSystem:
             known = [name for name in command[4:] if name in self.packages]
             text = "".join("\t".join((name, *self.packages[name])) + "\n" for name in known)
             return Outcome(tuple(command), 0 if len(known) == len(command[4:]) else 1, text)
+        if command[:2] == ["dpkg", "--compare-versions"]:
+            return Outcome(
+                tuple(command), 0 if comparable(command[2]) > comparable(command[4]) else 1
+            )
         if command[0] == "systemd-detect-virt":
             return Outcome(tuple(command), 1)
         if command[0] == "journalctl":
@@ -120,6 +124,11 @@ class FakeSystem:
         """Return the command lines that begin with ``start``."""
         lines = [" ".join(command) for command in self.commands]
         return [line for line in lines if line.startswith(start)]
+
+
+def comparable(version: str) -> list[int]:
+    """Return what a version of the tests is compared by; a suffix as ~deb12 makes no difference."""
+    return [int(part) for part in version.partition("~")[0].split(".")]
 
 
 def stream_unit(**changed: object) -> Unit:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from tests.unit.tradingctl.fakes import VERSION, Machine, stream, unit_state
+from tests.unit.tradingctl.fakes import VERSION, Machine, stream, stream_unit, unit_state
 
 from tradingctl.cli import main
+from tradingctl.deploy.store import Kept
 
 NAME = "marketdata-stream"
 UNIT = "marketdata-stream.service"
@@ -169,3 +171,25 @@ def test_activation_needs_root(shipped: Machine) -> None:
     assert main(["activate", NAME], shipped.server) == 5
     assert "needs root" in shipped.err.getvalue()
     assert json.loads((shipped.paths.shipped(NAME) / "RELEASE.json").read_text())
+
+
+def test_a_unit_that_the_release_drops_is_stopped(machine: Machine) -> None:
+    dropped = stream_unit(name="retired-worker", port=0)
+    stays = stream_unit()
+    earlier = stream(units=(stays, dropped), version="1")
+    kept = Kept("1", "traderunner-stack", "1", {}, "2026-11-24T00:00:00+00:00")
+    folder = "var/lib/trading/releases/1"
+    machine.write(f"{folder}/manifest.json", json.dumps(asdict(kept)))
+    machine.write(f"{folder}/descriptions/components/{NAME}.json", earlier.to_json())
+    machine.describe(stream(units=(stays,)))
+    machine.system.units["retired-worker"] = [unit_state("retired-worker", LoadState="not-found")]
+    machine.ship(NAME, {"app.py": "new"})
+    machine.link(NAME, "1")
+
+    assert main(["activate", NAME], machine.server) == 0
+
+    stopped = machine.system.ran("deb-systemd-invoke stop")
+    assert stopped == [
+        f"deb-systemd-invoke stop {NAME}.service",
+        "deb-systemd-invoke stop retired-worker.service",
+    ]

@@ -14,7 +14,14 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
-from tests.unit.tradingctl.fakes import FakeSystem, Machine, stream, stream_unit, unit_state
+from tests.unit.tradingctl.fakes import (
+    FakeSystem,
+    Machine,
+    comparable,
+    stream,
+    stream_unit,
+    unit_state,
+)
 
 from tradingctl.cli import main
 from tradingctl.deploy import transaction
@@ -78,7 +85,7 @@ class Dpkg(FakeSystem):
             case ("dpkg", "--configure", "--pending"):
                 return self._configure(variables)
             case ("dpkg", "--compare-versions", one, "gt", other):
-                return (0 if int(one) > int(other) else 1), ""
+                return (0 if comparable(one) > comparable(other) else 1), ""
             case ("dpkg-deb", "--field", file, *fields):
                 return _fields(Path(file), fields)
             case ("dpkg-deb", "--extract", file, folder):

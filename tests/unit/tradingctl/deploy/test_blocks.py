@@ -49,6 +49,12 @@ def test_the_file_goes_with_the_last_block(machine: Machine) -> None:
     assert not machine.paths.blocked.exists()
 
 
+def test_what_is_older_than_the_version_that_passes_is_forgotten(machine: Machine) -> None:
+    block(machine.server, [BAD, WORSE])
+    unblock(machine.server, STACK, WORSE.version)
+    assert blocks(machine.server) == []
+
+
 def test_without_blocks_nothing_is_written(machine: Machine) -> None:
     block(machine.server, [])
     unblock(machine.server, STACK, "2")
@@ -58,5 +64,5 @@ def test_without_blocks_nothing_is_written(machine: Machine) -> None:
 def test_a_version_that_is_not_blocked_changes_nothing(machine: Machine) -> None:
     block(machine.server, [BAD])
     inode = machine.paths.blocked.stat().st_ino
-    unblock(machine.server, STACK, "another")
+    unblock(machine.server, STACK, "2026.11.22.1~deb12")
     assert machine.paths.blocked.stat().st_ino == inode

@@ -137,7 +137,8 @@ def test_where_nothing_can_run_nothing_is_started_and_recorded(machine: Machine)
     code, said = gated(machine)
     assert (code, said) == (
         0,
-        "SKIPPED: systemd is not running; run 'tradingctl verify' when the services run\n",
+        "SKIPPED: systemd is not running; to verify and record it when the services run:"
+        " dpkg-reconfigure traderunner-stack\n",
     )
     assert not machine.system.ran("systemctl start")
     assert read_last_good(machine.paths) is None

@@ -105,6 +105,13 @@ def test_removing_the_stack_opens_nothing(world: World) -> None:
     assert world.pending is None
 
 
+def test_removing_the_stack_while_an_installation_is_not_recovered_is_refused(world: World) -> None:
+    pre_install(world, protocol(world.publish("2")))
+    with pytest.raises(VetoError) as raised:
+        pre_install(world, HEAD + f"{STACK} 1 all none > - - none **REMOVE**\n")
+    assert raised.value.next_command == "tradingctl recover"
+
+
 def test_removing_the_stack_while_a_component_changes_is_refused(world: World) -> None:
     text = protocol({STREAM: world.publish("2")[STREAM]}, f"{STACK} 1 a n > - - n **REMOVE**")
     with pytest.raises(VetoError) as raised:

@@ -54,6 +54,16 @@ def test_a_release_is_asked_for_by_its_name_or_its_version(offered: World) -> No
         assert f"{STACK}=2~deb12" in installs(offered)[-1]
 
 
+def test_going_back_is_no_upgrade(offered: World) -> None:
+    offered.apt("2")
+    offered.dpkg.commands.clear()
+    assert offered.tradingctl("upgrade", "1") == 5
+    said = offered.said()
+    assert "release 1 is older than the installed 2" in said
+    assert "next: tradingctl rollback 1\n" in said
+    assert not installs(offered)
+
+
 def test_a_release_that_the_archive_does_not_have_is_refused(offered: World) -> None:
     assert offered.tradingctl("upgrade", "9") == 5
     said = offered.said()
