@@ -16,7 +16,7 @@ from tradingctl.deploy.debs import Deb, read_deb, stack_of
 from tradingctl.deploy.history import record
 from tradingctl.deploy.rollback import is_rollback
 from tradingctl.deploy.space import require_space
-from tradingctl.deploy.transaction import APT, DPKG, UNFINISHED, State, new_transaction
+from tradingctl.deploy.transaction import APT, DPKG, UNFINISHED, State, new_transaction, untouched
 from tradingctl.errors import NothingInstalledError, TradingError, VetoError
 from tradingctl.inventory import package_states, read_inventory
 from tradingctl.market.window import require_open
@@ -74,7 +74,7 @@ def before_apt(server: Server, items: Sequence[Item]) -> None:
                 f" {', '.join(apart)}; nothing was changed",
                 "tradingctl upgrade --dry-run",
             )
-        _require_recovered(server)
+        _is_open(server, {})
         return
     _begin(server, APT, files, {})
 
@@ -118,6 +118,8 @@ def _begin(
         for name in sorted({*ours, *incoming})
     }
     try:
+        if _is_open(server, incoming):
+            return
         _require(server, release, debs, upgrade=bool(stack))
     except TradingError as error:
         record(server, "vetoed", release, error.message, versions=incoming)
@@ -128,7 +130,6 @@ def _begin(
 
 
 def _require(server: Server, release: str, debs: Sequence[Deb], upgrade: bool) -> None:
-    _require_recovered(server)
     if server.paths.restore_record.exists():
         raise VetoError(
             "a restore was cut short and is not finished; nothing was changed",
@@ -141,14 +142,22 @@ def _require(server: Server, release: str, debs: Sequence[Deb], upgrade: bool) -
         take(server, read_inventory(server.paths), "upgrade", release)
 
 
-def _require_recovered(server: Server) -> None:
+def _is_open(server: Server, incoming: Mapping[str, str]) -> bool:
+    """Return whether the transaction is open already: unattended-upgrades calls every hook twice.
+
+    One that has changed nothing gives way. Raises VetoError for one that is yet to be recovered.
+    """
     pending = transaction.current(server.paths)
-    if pending and pending.state in UNFINISHED:
-        raise VetoError(
-            f"an earlier installation, of release {pending.release or '?'}, was cut short and is"
-            " not recovered yet; nothing was changed",
-            "tradingctl recover",
-        )
+    if pending is None or pending.state not in UNFINISHED:
+        return False
+    states = package_states(server.runner, sorted({*pending.before, *pending.incoming}))
+    if pending.state is State.OPEN and untouched(pending, states):
+        return pending.incoming == incoming
+    raise VetoError(
+        f"an earlier installation, of release {pending.release or '?'}, was cut short and is"
+        " not recovered yet; nothing was changed",
+        "tradingctl recover",
+    )
 
 
 def _installed(server: Server) -> tuple[str, set[str]]:

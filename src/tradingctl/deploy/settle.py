@@ -19,7 +19,7 @@ from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.lock import HELD
 from tradingctl.deploy.plan import Plan, plan_rollback, plan_text
 from tradingctl.deploy.rollback import DPKG_SECONDS, roll_back, switch
-from tradingctl.deploy.transaction import BY_HAND, UNFINISHED, State, Transaction
+from tradingctl.deploy.transaction import BY_HAND, UNFINISHED, State, Transaction, untouched
 from tradingctl.deploy.versions import above
 from tradingctl.deploy.wayout import done_text, named, stuck_text
 from tradingctl.errors import RollbackError, TradingError
@@ -54,7 +54,7 @@ def settle(server: Server) -> Ending:
     states = package_states(server.runner, sorted({*pending.before, *pending.incoming}))
     if pending.state in (State.VERIFIED, State.SKIPPED):
         return _close(server, pending, states)
-    if pending.state is State.OPEN and _untouched(pending, states):
+    if pending.state is State.OPEN and untouched(pending, states):
         store.discard_incoming(server.paths)
         transaction.end(server.paths)
         record(server, "abandoned", pending.release, "nothing had been changed")
@@ -97,18 +97,6 @@ def _close(server: Server, pending: Transaction, states: Mapping[str, PackageSta
     store.discard_incoming(server.paths)
     transaction.end(server.paths)
     return Ending.CLOSED
-
-
-def _untouched(pending: Transaction, states: Mapping[str, PackageState]) -> bool:
-    """Return whether every package is as it was before, and configured."""
-    for name, version in pending.before.items():
-        state = states.get(name)
-        if not version:
-            if state and state.unpacked:
-                return False
-        elif state is None or not state.complete or state.version != version:
-            return False
-    return True
 
 
 def take_back(server: Server, pending: Transaction) -> Ending:

@@ -21,6 +21,7 @@ from tradingctl import tree
 from tradingctl.deploy.actor import actor
 from tradingctl.errors import TradingError
 from tradingctl.files import sync_directory, write_whole
+from tradingctl.inventory import PackageState
 from tradingctl.paths import Paths
 from tradingctl.server import Server
 
@@ -150,3 +151,15 @@ def end(paths: Paths) -> None:
     if paths.transaction.is_dir():
         sync_directory(paths.transaction)
     tree.remove(paths.transaction)
+
+
+def untouched(pending: Transaction, states: Mapping[str, PackageState]) -> bool:
+    """Return whether every package is as it was before, and configured."""
+    for name, version in pending.before.items():
+        state = states.get(name)
+        if not version:
+            if state and state.unpacked:
+                return False
+        elif state is None or not state.complete or state.version != version:
+            return False
+    return True

@@ -106,10 +106,21 @@ def test_removing_the_stack_opens_nothing(world: World) -> None:
 
 
 def test_removing_the_stack_while_an_installation_is_not_recovered_is_refused(world: World) -> None:
-    pre_install(world, protocol(world.publish("2")))
+    world.dpkg.cuts.add(f"unpack {STREAM}=2")
+    with pytest.raises(PowerCutError):
+        world.apt("2")
     with pytest.raises(VetoError) as raised:
         pre_install(world, HEAD + f"{STACK} 1 all none > - - none **REMOVE**\n")
     assert raised.value.next_command == "tradingctl recover"
+
+
+def test_a_hook_that_is_called_twice_opens_one_transaction(world: World) -> None:
+    text = protocol(world.publish("2"))
+    pre_install(world, text)
+    before, told = world.pending, len(world.events())
+    pre_install(world, text)
+    assert world.pending == before
+    assert len(world.events()) == told
 
 
 def test_removing_the_stack_while_a_component_changes_is_refused(world: World) -> None:
