@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 from collections.abc import Sequence
 
 from tradingctl.commands import backup, health, market, release, settings
@@ -43,7 +44,8 @@ def main(argv: Sequence[str] | None = None, server: Server | None = None) -> int
         return 1
     except OSError as error:
         server.warn(f"tradingctl {arguments.command}: {error}")
-        server.warn("  next: df -h; then dpkg --configure -a")
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        server.warn(f"  next: {'df -h' if full else 'journalctl -t tradingctl -n 50'}")
         return TradingError.exit_code
     except KeyboardInterrupt:
         return 130

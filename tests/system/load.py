@@ -133,10 +133,6 @@ class Load:
         if self._machine.booted:
             self._machine.run("systemctl", "stop", *_UNITS, check=False)
 
-    def stop_writing(self) -> None:
-        """End the writers, as before a restore; the prober goes on."""
-        self._machine.run("systemctl", "stop", "load-post", "load-insert")
-
     def acknowledged(self) -> Counter[str]:
         """Return how many rows of each kind were acknowledged so far."""
         return Counter(each["kind"] for each in self._entries("intents", "rows"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from tests.system.load import DATABASES, SERVICES, Answers, Load, under_load
+from tests.system.load import DATABASES, Answers, Load, under_load
 from tests.system.machine import Machine, Snapshot
 from tests.system.project import Project
-from tests.system.stack import INTENTS_DB, install_stack, installed_server
+from tests.system.stack import INTENTS_DB, installed_server
 
 pytestmark = pytest.mark.system
 
@@ -21,21 +21,6 @@ def trader(installed_slim: Snapshot, slim: Project) -> Iterator[Machine]:
     """Return a server with the slim stack."""
     with installed_server(installed_slim, slim) as machine:
         yield machine
-
-
-@pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
-def test_upgrade_under_load(
-    releases: Callable[..., Project], slim: Project, installed_slim: Snapshot
-) -> None:
-    project = releases("good2")
-    project.publish()
-    with installed_server(installed_slim, project) as machine, under_load(machine) as load:
-        install_stack(machine)
-        load.wait_for_rows(5)
-        for service, component in zip(SERVICES, COMPONENTS, strict=True):
-            expected = [slim.commits[component], project.commits[component]]
-            assert load.answers().commits(service) == expected
-        assert "without an answer" in load.report()
 
 
 def test_lost_row_is_noticed(trader: Machine) -> None:

@@ -10,6 +10,7 @@ from debstack.errors import Problem
 from debstack.model import names
 from debstack.model.definition import Component, Config, Python, Source
 from debstack.model.findings import Findings
+from debstack.model.order_safety import demand_plan_only
 from debstack.model.requirement_inputs import requirement_mistake
 from debstack.model.rules_unit import unit_problems
 
@@ -169,7 +170,7 @@ def _config_source(key: str, source: str, packaging: Path, found: Findings) -> N
     folder = path.parent
     near = names.nearest(path.name, (e.name for e in folder.iterdir())) if folder.is_dir() else ""
     is_regular = path.is_file() and not path.is_symlink()
-    found.require(
+    usable = found.require(
         is_regular and path.resolve().is_relative_to(packaging.resolve()),
         key,
         f"packaging/{source} is not a regular file",
@@ -177,6 +178,8 @@ def _config_source(key: str, source: str, packaging: Path, found: Findings) -> N
         if near and not is_regular
         else "create it",
     )
+    if usable:
+        demand_plan_only(path.read_text("utf-8", "replace"), key, found)
 
 
 def _secrets(component: Component, found: Findings) -> None:

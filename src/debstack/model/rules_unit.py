@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from debstack.model import names
 from debstack.model.definition import HealthCheck, SandboxException, UnitDefinition
 from debstack.model.findings import Findings
+from debstack.model.order_safety import demand_plan_only
 from debstack.model.placeholders import PLACEHOLDERS, substitute
 from debstack.model.placeholders import names as placeholder_names
 from debstack.model.sandbox import SANDBOX
@@ -91,6 +92,7 @@ def _environment(
         )
         found.printable(where, value)
         found.placeholders(where, value, has_port=has_port)
+        demand_plan_only(f"{name}={value}", where, found)
         found.require(
             not value or _SECRET.search(name) is None,
             where,

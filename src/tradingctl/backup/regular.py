@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tradingctl.backup import catalogue, retention, snapshot
+from tradingctl.backup import catalogue, restic, retention, snapshot
 from tradingctl.backup.configuration import read_configuration
 from tradingctl.backup.manifest import Backup
 from tradingctl.backup.retention import Decision
@@ -47,7 +47,7 @@ def _catch_up(server: Server) -> None:
     except FileNotFoundError:
         uploaded = ""
     if newest and newest.id != uploaded:
-        snapshot.upload(server, newest)
+        snapshot.upload(server, newest, restic.SECONDS_OF["timer"])
 
 
 def prune(server: Server, manual_too: bool = False) -> tuple[Decision, ...]:

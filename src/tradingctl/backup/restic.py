@@ -16,8 +16,10 @@ from tradingctl.server import Server
 
 BACKUPS = "trading-backup"
 ARTIFACTS = "trading-artifacts"
-UPGRADE_SECONDS = 300.0
 SECONDS = 3600.0
+# Neither an upgrade nor the next backup of the timer waits for a repository that does not answer.
+# What takes longer the first time is done by `tradingctl backup`.
+SECONDS_OF = {"upgrade": 300.0, "timer": 200.0}
 REASONS = {3: "some files could not be read", 124: "it did not end in time"}
 
 

@@ -56,7 +56,7 @@ def take(server: Server, inventory: Inventory, kind: str, release: str) -> Backu
     if kind != "timer":
         history.record(server, "backup", release, backup.id, versions=backup.packages)
     try:
-        upload(server, backup)
+        upload(server, backup, restic.SECONDS_OF.get(kind, restic.SECONDS))
     except BackupError as error:
         history.record(server, "backup-failed", release, error.message)
         if kind != "upgrade":
@@ -65,7 +65,7 @@ def take(server: Server, inventory: Inventory, kind: str, release: str) -> Backu
     return backup
 
 
-def upload(server: Server, backup: Backup) -> None:
+def upload(server: Server, backup: Backup, seconds: float) -> None:
     """Copy a backup into the restic repository, if there is one. Raises BackupError."""
     try:
         environment = read_configuration(server.paths).restic
@@ -76,7 +76,7 @@ def upload(server: Server, backup: Backup) -> None:
             environment,
             server.paths.backups / backup.id,
             (restic.BACKUPS, f"kind={backup.kind}", f"release={backup.release or 'none'}"),
-            restic.UPGRADE_SECONDS if backup.kind == "upgrade" else restic.SECONDS,
+            seconds,
         )
         write_whole(server.paths.uploaded, f"{backup.id}\n", 0o600)
     except BackupError as error:

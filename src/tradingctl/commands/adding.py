@@ -13,11 +13,11 @@ Run: TypeAlias = Callable[[Server, argparse.Namespace], int]
 EXIT_CODES = """\
 exit codes:
   0    done; healthy, also when something merely wanted is degraded
-  1    the release did not pass, or a service did not become ready
+  1    the release did not pass, was taken back or restored and is not healthy
   2    wrong usage
   3    verify: a required service failed
   4    verify: skipped, nothing could be verified here
-  5    refused: nothing was changed; what lies in the way is printed
+  5    refused: what lies in the way is printed, and what to type
   6    no component is installed
   130  interrupted
 """

@@ -24,10 +24,14 @@ SHOWN_EVENTS = 20
 def add_commands(commands: Commands) -> None:
     """Add the commands of this module."""
     upgraded = commands.add("upgrade", "install a newer release by apt and verify it", _upgrade)
-    upgraded.add_argument("release", nargs="?", default="", metavar="RELEASE")
+    upgraded.add_argument(
+        "release", nargs="?", default="", metavar="RELEASE", help="by default the newest"
+    )
     upgraded.add_argument("--dry-run", action="store_true", help="show what would change")
     returned = commands.add("rollback", "go back to a release that is kept here", _rollback)
-    returned.add_argument("release", nargs="?", default="", metavar="RELEASE")
+    returned.add_argument(
+        "release", nargs="?", default="", metavar="RELEASE", help="by default the one before"
+    )
     returned.add_argument("--dry-run", action="store_true", help="show what would be done and why")
     past = commands.add("history", "show what happened to the releases", _history)
     past.add_argument("--json", action="store_true", help="print JSON, all events")
@@ -63,7 +67,7 @@ def _history(server: Server, arguments: argparse.Namespace) -> int:
 def _recover(server: Server, arguments: argparse.Namespace) -> int:
     server.require_root("recover")
     with frontend_lock(server, wait=True):
-        return 1 if settle(server) is Ending.GIVEN_UP else 0
+        return 1 if settle(server) in (Ending.GIVEN_UP, Ending.STUCK) else 0
 
 
 def _gate(server: Server, arguments: argparse.Namespace) -> int:

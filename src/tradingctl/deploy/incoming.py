@@ -133,13 +133,14 @@ def _require(server: Server, release: str, debs: Sequence[Deb], upgrade: bool) -
     if server.paths.restore_record.exists():
         raise VetoError(
             "a restore was cut short and is not finished; nothing was changed",
-            "tradingctl restore --resume",
+            "systemctl start trading-restore.service",
         )
     if upgrade:
         require_open(server)
     require_space(server.paths, debs)
     if upgrade:
         take(server, read_inventory(server.paths), "upgrade", release)
+        require_space(server.paths, debs)  # also beside the backup
 
 
 def _is_open(server: Server, incoming: Mapping[str, str]) -> bool:

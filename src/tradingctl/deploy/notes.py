@@ -5,6 +5,7 @@ from __future__ import annotations
 from tradingctl.deploy import transaction
 from tradingctl.deploy.blocks import blocks
 from tradingctl.deploy.transaction import State
+from tradingctl.deploy.wayout import named, way_out
 from tradingctl.errors import TradingError
 from tradingctl.server import Server
 
@@ -18,10 +19,10 @@ def deploy_notes(server: Server) -> list[str]:
         pending = None
         notes.append(f"{error.message}; next: {error.next_command}")
     if pending and pending.state is State.STUCK:
-        notes.append(
-            f"release {pending.release or '?'} failed ({pending.check}) and could not be taken"
-            f" back: {pending.detail}; next: tradingctl recover"
-        )
+        what = f"a rollback from {named(pending)} failed"
+        if pending.check:
+            what = f"{named(pending)} failed ({pending.check}) and could not be taken back"
+        notes.append(f"{what}: {pending.detail}; next: {way_out(server, pending)}")
     elif pending:
         notes.append(
             f"an installation of release {pending.release or '?'} is under way since"

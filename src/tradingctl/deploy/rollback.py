@@ -1,6 +1,7 @@
 """Go back to a kept release: switch the code at once, then let dpkg tell the truth, then verify.
 
-Never touches a database, a setting or a secret.
+Never touches a database, a secret, or a setting that the administrator edited; those that follow
+the release go back with it.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ class Ending(StrEnum):
     """What became of an installation."""
 
     NOTHING = "nothing was under way"
+    STUCK = "it was given up earlier"
     CLOSED = "it came to its end"
     TAKEN_BACK = "an earlier release is in service again"
     GIVEN_UP = "only the administrator can help"
@@ -50,7 +51,7 @@ def settle(server: Server) -> Ending:
         return Ending.NOTHING
     if pending.state is State.STUCK:
         server.warn(stuck_text(server, pending))
-        return Ending.NOTHING
+        return Ending.STUCK
     states = package_states(server.runner, sorted({*pending.before, *pending.incoming}))
     if pending.state in (State.VERIFIED, State.SKIPPED):
         return _close(server, pending, states)
@@ -132,7 +133,10 @@ def plan_of(server: Server, pending: Transaction) -> Plan:
         raise RollbackError(f"{pending.attempts} rollbacks were begun and none came to its end")
     target = _target(server, pending)
     if damaged := store.damage(server.paths, target):
-        raise RollbackError(f"release {target.release} cannot be installed again: {damaged}")
+        raise RollbackError(
+            f"release {target.release} cannot be installed again: {damaged}",
+            "tradingctl rollback RELEASE, of those in: ls /var/lib/trading/releases",
+        )
     blocked = _blocks(server, pending, target)
     return plan_rollback(server, target, pending.before, blocked)
 

@@ -258,7 +258,7 @@ def _find(server: Server, package: str, version: str, new: Path) -> Path:
             return path.rename(new / deb.name)
     raise StoreError(
         f"the file of {package} {version} is nowhere to be found: {outcome.said}",
-        "apt-get update, then: dpkg-reconfigure traderunner-stack",
+        "apt-get update && dpkg-reconfigure traderunner-stack",
     )
 
 

@@ -24,11 +24,11 @@ def stuck_text(server: Server, stuck: Transaction) -> str:
     left = f"{named(stuck)} failed: {stuck.check}; " if stuck.check else ""
     return (
         f"\nNO ROLLBACK: {stuck.detail}\n{left}nothing more is done without you"
-        f"\nnext: {_way_out(server, stuck)}"
+        f"\nnext: {way_out(server, stuck)}"
     )
 
 
-def _way_out(server: Server, stuck: Transaction) -> str:
+def way_out(server: Server, stuck: Transaction) -> str:
     """Return the one command to type: to a release that is whole and is not known to fail."""
     kept = store.kept_releases(server.paths)
     first = [each for each in kept if each.release == stuck.target]

@@ -104,6 +104,8 @@ UNIT_CASES: list[Case] = [
      "without .service", "feed"),
     (FEED, 'name = "feed"\ndescription', 'name = "the feed"\ndescription', "units[0].name",
      "not a unit's name", "the-feed"),
+    (WEB, ENV, 'environment = { AT_WORKER_MODE = "paper-send" }',
+     "units[0].environment.AT_WORKER_MODE", "let the worker send orders", "plan-only"),
     (FEED, "port = 8090", "port = 65536", "units[0].port", "not a port", "65535"),
     (FEED, "port = 8090", "port = -1", "units[0].port", "not a port", "65535"),
     (WEB, "port = 9001", "port = 8090", "units[0].port", "already that of units[0].port of feed",
@@ -216,3 +218,17 @@ def test_a_stack_without_targets_and_channels(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError) as raised:
         load(project.write(tmp_path, {"packaging/stack.toml": text}))
     assert [each.key for each in raised.value.problems] == ["channels", "targets"]
+
+
+@pytest.mark.parametrize("value", ["paper-send", "'live'", ""])
+def test_settings_that_would_let_a_worker_send_orders_are_refused(
+    tmp_path: Path, value: str
+) -> None:
+    text = f"A=1\nAT_WORKER_MODE={value}\n"
+    with pytest.raises(DefinitionError) as raised:
+        load(project.write(tmp_path / "bad", {"packaging/conf/web.env": text}))
+    (problem,) = raised.value.problems
+    assert problem.key == "config[0].source"
+    assert "would let the worker send orders" in problem.message
+    good = "# AT_WORKER_MODE=paper-send\nAT_WORKER_MODE=plan-only\n"
+    load(project.write(tmp_path / "good", {"packaging/conf/web.env": good}))

@@ -165,7 +165,7 @@ def test_a_rollback_that_fails_is_not_tried_again_and_prints_one_command(world: 
     assert said.endswith("next: tradingctl rollback 1\n")
     world.asked.clear()
     assert world.tradingctl("hook", "post-invoke") == 0
-    assert world.boot() == 0
+    assert world.boot() == 1
     assert world.asked == []
     assert world.pending
     assert world.pending.state is State.STUCK
