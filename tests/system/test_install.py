@@ -245,9 +245,10 @@ def test_secrets_and_databases_are_not_for_everybody(trader: Machine) -> None:
     assert owner("/etc/trading/secrets") == "750 root:trading"
     for component in sorted(set(UNITS.values())):
         assert owner(f"/etc/trading/secrets/{component}.env") == "640 root:trading"
-    readable = trader.run("find", "/var/lib/trading", "/var/log/trading", "-type", "f", "-perm",
-                          "/0007").stdout.split()  # fmt: skip
-    assert readable == ["/var/lib/trading/last-good.json"]
+    places = ("/var/lib/trading", "/var/log/trading", "/var/backups/trading")
+    as_nobody = ("runuser", "-u", "nobody", "--", "find", *places, "-type", "f", "-readable")
+    readable = trader.run(*as_nobody, check=False).stdout.split()
+    assert sorted(readable) == ["/var/lib/trading/last-good.json", "/var/log/trading/deploy.log"]
     for path in (INTENTS_DB, SIGNALS_DB, "/etc/trading/secrets/traderunner.env"):
         refused = trader.run("runuser", "-u", "nobody", "--", "cat", path, check=False)
         assert "Permission denied" in refused.stderr, path
