@@ -21,12 +21,9 @@ from tests.system.rollback import (
     events,
 )
 from tests.system.stack import (
-    UNITS,
-    active_units,
     apt,
     install_stack,
     installed_server,
-    tradingctl,
 )
 
 pytestmark = pytest.mark.system
@@ -70,7 +67,7 @@ def test_preinst_that_fails_leaves_everything_on_the_release_before(
         assert_in_service(machine, project, good)
 
 
-def test_unpacking_that_runs_out_of_disk_leaves_the_services_and_one_command_to_type(
+def test_unpacking_that_runs_out_of_disk_is_taken_back(
     installed_slim: Snapshot, releases: Releases
 ) -> None:
     project = releases("good2")
@@ -87,10 +84,7 @@ def test_unpacking_that_runs_out_of_disk_leaves_the_services_and_one_command_to_
         assert failed.returncode == 100
         assert "No space left on device" in failed.output
         machine.run("umount", documents)
-        # The rollback had no room there either.
-        assert failed.output.count(f"next: tradingctl rollback {first}") == 1
-        assert active_units(machine) == list(UNITS)
-        assert tradingctl(machine, "rollback", first).returncode == 0
+        assert f"release {first} is in service and verified" in failed.output
         assert_in_service(machine, project, first)
         assert blocked(machine) == []
         install_stack(machine)
