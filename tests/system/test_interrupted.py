@@ -147,7 +147,6 @@ def test_power_cut_in_an_upgrade_ends_on_the_release_before(
         assert_taken_back(machine, project)
 
 
-@pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
 def test_power_cut_in_a_rollback_is_gone_on_with_at_boot(
     installed_slim: Snapshot, releases: Releases
 ) -> None:
