@@ -130,6 +130,17 @@ def absence(server: Server) -> str:
     return ""
 
 
+def going_down(server: Server) -> bool:
+    """Return whether the machine is being shut down, or systemd has gone already.
+
+    What a service does then says nothing about its release.
+    """
+    if absence(server):
+        return False
+    outcome = server.runner.run(["systemctl", "is-system-running"], timeout=10.0)
+    return outcome.output.strip() in ("stopping", "unknown", "")
+
+
 def denied(server: Server, name: str) -> bool:
     """Return whether the administrator's policy-rc.d forbids to start the unit."""
     if not server.paths.policy.is_file():

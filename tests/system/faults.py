@@ -1,4 +1,4 @@
-"""Faults at a chosen moment: a power cut, or dpkg killed, as soon as a file says so.
+"""Faults at a chosen moment: a power cut, a shutdown, dpkg killed, as soon as a file says so.
 
     power_cut(machine, ("apt-get", "-y", "install", "traderunner-stack"), "status unpacked")
     kill_dpkg(machine, ("apt-get", "-y", "install", "traderunner-stack"), "status half-configured")
@@ -59,6 +59,14 @@ def power_cut(machine: Machine, argv: tuple[str, ...], moment: str, path: str = 
     with _watch(machine, moment, path, "") as watch, machine.start(*argv) as started:
         _await(machine, watch, started, moment)
         machine.kill()
+
+
+def shut_down(machine: Machine, argv: tuple[str, ...], moment: str, path: str = DPKG_LOG) -> None:
+    """Run a command as a service in the machine and shut it down in good order at ``moment``."""
+    with _watch(machine, moment, path, "") as watch:
+        machine.run("systemd-run", "--no-block", "--setenv=DEBIAN_FRONTEND=noninteractive", *argv)
+        machine.wait_until(lambda: watch.ended, MOMENT_SECONDS, repr(moment))
+    machine.poweroff()
 
 
 def kill_dpkg(

@@ -67,7 +67,8 @@ def _history(server: Server, arguments: argparse.Namespace) -> int:
 def _recover(server: Server, arguments: argparse.Namespace) -> int:
     server.require_root("recover")
     with frontend_lock(server, wait=True):
-        return 1 if settle(server) in (Ending.GIVEN_UP, Ending.STUCK) else 0
+        ending = settle(server)
+    return 1 if ending in (Ending.GIVEN_UP, Ending.STUCK, Ending.POSTPONED) else 0
 
 
 def _gate(server: Server, arguments: argparse.Namespace) -> int:
@@ -84,6 +85,6 @@ def _hook(server: Server, arguments: argparse.Namespace) -> int:
         before_unpack(server, package, version)
     elif arguments.name == "boot":
         switch_early(server)
-    elif settle(server) in (Ending.TAKEN_BACK, Ending.GIVEN_UP):
+    elif settle(server) in (Ending.TAKEN_BACK, Ending.GIVEN_UP, Ending.POSTPONED):
         return 1  # for apt to fail as well: what was asked for is not installed
     return 0

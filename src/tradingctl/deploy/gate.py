@@ -28,6 +28,8 @@ JOURNAL_LINES = 20
 def gate(server: Server, inventory: Inventory) -> int:
     """Return 0 when the release is good or cannot be verified here, 1 when it failed.
 
+    A check that fails while the machine goes down is no verdict: nothing is marked.
+
     Raises TradingError when the descriptions, systemd or dpkg are of no use.
     """
     if is_rollback(server):
@@ -48,6 +50,12 @@ def gate(server: Server, inventory: Inventory) -> int:
     if found.result is Result.SKIPPED:
         return _skipped(server, inventory, "the administrator put every service aside")
     resume_closed(server, inventory)
+    if found.result is Result.FAILED and systemd.going_down(server):
+        server.warn(
+            f"\nrelease {inventory.release} is not verified: the machine is going down"
+            "\nnext: nothing, the next boot takes it back; to try again: tradingctl upgrade"
+        )
+        return 1
     if found.result is Result.FAILED:
         _failed(server, inventory, found)
         return 1

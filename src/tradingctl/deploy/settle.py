@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from tradingctl import systemd
 from tradingctl.deploy import store, transaction
 from tradingctl.deploy.blocks import Block
 from tradingctl.deploy.history import record
@@ -39,6 +40,7 @@ class Ending(StrEnum):
     CLOSED = "it came to its end"
     TAKEN_BACK = "an earlier release is in service again"
     GIVEN_UP = "only the administrator can help"
+    POSTPONED = "the machine is going down"
 
 
 def settle(server: Server) -> Ending:
@@ -103,8 +105,11 @@ def _close(server: Server, pending: Transaction, states: Mapping[str, PackageSta
 def take_back(server: Server, pending: Transaction) -> Ending:
     """Go back, whatever it takes, or say why not; the caller holds dpkg's lock.
 
-    Raises OSError when not even the record can be written.
+    On a machine that is going down it is left to the next boot. Raises OSError when not even the
+    record can be written.
     """
+    if systemd.going_down(server):
+        return _postpone(server, pending)
     failure = pending.check or pending.detail or INTERRUPTED
     try:
         plan = plan_of(server, pending)
@@ -113,6 +118,8 @@ def take_back(server: Server, pending: Transaction) -> Ending:
         server.warn(plan_text(plan))
         found = roll_back(server, pending, plan)
     except (TradingError, OSError) as error:
+        if systemd.going_down(server):
+            return _postpone(server, pending)
         return _give_up(server, pending, failure, error)
     why = f"from {named(pending)}"
     if not pending.check and pending.origin != BY_HAND:
@@ -184,6 +191,14 @@ def _target(server: Server, pending: Transaction) -> store.Kept:
     if not pending.before.get(target.stack):
         raise RollbackError(f"{target.stack} was not installed before")
     return target
+
+
+def _postpone(server: Server, pending: Transaction) -> Ending:
+    server.warn(
+        f"\n{named(pending)} is not taken back yet: the machine is going down"
+        "\nnext: nothing, the next boot goes on by itself; afterwards: tradingctl history"
+    )
+    return Ending.POSTPONED
 
 
 def _give_up(

@@ -75,6 +75,7 @@ class FakeSystem:
     commands: list[list[str]] = field(default_factory=list)
     variables: list[dict[str, str]] = field(default_factory=list)
     asked: int = 0
+    running: str = "running"
 
     def run(
         self,
@@ -99,6 +100,8 @@ class FakeSystem:
             return Outcome(
                 tuple(command), 0 if comparable(command[2]) > comparable(command[4]) else 1
             )
+        if line == "systemctl is-system-running":
+            return Outcome(tuple(command), 0 if self.running == "running" else 1, self.running)
         if command[0] == "systemd-detect-virt":
             return Outcome(tuple(command), 1)
         if command[0] == "journalctl":

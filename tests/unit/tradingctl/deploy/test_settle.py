@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from tests.unit.tradingctl.deploy.release_world import (
     BOARD,
@@ -249,6 +251,44 @@ def test_a_rollback_that_could_not_be_verified_does_not_say_so(world: World) -> 
 
 
 # What was interrupted.
+
+
+@pytest.mark.parametrize("state", ["stopping", ""])
+def test_a_check_that_fails_while_the_machine_goes_down_is_no_verdict(
+    world: World, state: str
+) -> None:
+    world.bad.add("2")
+    world.dpkg.running = state
+    assert world.apt("2") == 100
+    said = world.said()
+    assert "release 2 is not verified: the machine is going down" in said
+    assert "release 2 is not taken back yet: the machine is going down" in said
+    assert world.pending
+    assert world.pending.state is State.OPEN
+    world.dpkg.running = "running"
+    assert world.boot() == 0
+    assert (world.installed(), world.pending, blocked(world)) == (ONE, None, [])
+
+
+def test_a_rollback_in_which_the_machine_goes_down_is_gone_on_with_at_boot(world: World) -> None:
+    world.bad.add("2")
+    world.dpkg.fails.add(f"unpack {STREAM}=1")
+    unpack = world.dpkg._unpack
+
+    def then_going_down(deb: Mapping[str, str]) -> None:
+        unpack(deb)
+        if world.pending and world.pending.state is State.ROLLING_BACK:
+            world.dpkg.running = "stopping"
+
+    world.monkeypatch.setattr(world.dpkg, "_unpack", then_going_down)
+    assert world.apt("2") == 100
+    assert "NO ROLLBACK" not in world.said()
+    assert world.pending
+    assert (world.pending.state, world.pending.attempts) == (State.ROLLING_BACK, 1)
+    world.dpkg.running = "running"
+    world.dpkg.fails.clear()
+    assert world.boot() == 0
+    assert (world.installed(), world.pending, blocked(world)) == (ONE, None, ["2"])
 
 
 @pytest.mark.parametrize("step", ["preinst", "unpack", "configure", "note"])
