@@ -125,7 +125,7 @@ def copy(database: Database, target: Path, account: Account, clock: Clock) -> in
     if found := damage(target):
         raise BackupError(
             f"{database.file} of component {database.component} is damaged: {found}",
-            f"sqlite3 {database.file} 'PRAGMA integrity_check'; tradingctl backup --list",
+            f"tradingctl restore --component {database.component} --dry-run",
         )
     return _user_version(target)
 

@@ -171,6 +171,16 @@ def test_what_cannot_be_copied_is_a_veto_and_leaves_nothing(machine: Machine, wh
     assert (event.event, event.detail) == ("backup-failed", raised.value.message)
 
 
+def test_a_damaged_database_is_a_veto_that_names_the_way_back(machine: Machine) -> None:
+    create(database(machine), pairs=200)
+    whole = database(machine).read_bytes()
+    # The tree of pages goes, the header stays: SQLite opens it and copies it without a word.
+    database(machine).write_bytes(whole[:4096] + bytes(8192) + whole[12288:])
+    with pytest.raises(BackupError, match=r"ticks\.db of component marketdata-stream is") as raised:
+        take(machine)
+    assert raised.value.next_command == "tradingctl restore --component marketdata-stream --dry-run"
+
+
 def test_a_state_directory_that_leads_elsewhere_is_not_followed(machine: Machine) -> None:
     create(database(machine))
     data = database(machine).parent
