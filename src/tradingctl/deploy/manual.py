@@ -7,32 +7,43 @@ from dataclasses import replace
 
 from tradingctl.deploy import store, transaction
 from tradingctl.deploy.lock import frontend_lock
-from tradingctl.deploy.plan import Step, plan_text
+from tradingctl.deploy.plan import Plan, Step, plan_text
 from tradingctl.deploy.settle import Ending, plan_of, take_back
 from tradingctl.deploy.store import Kept
 from tradingctl.deploy.transaction import BY_HAND, State, Transaction, new_transaction
-from tradingctl.errors import NothingInstalledError, StoreError, TradingError
+from tradingctl.deploy.versions import above
+from tradingctl.deploy.wayout import way_out
+from tradingctl.errors import NothingInstalledError, RollbackError, StoreError, TradingError
 from tradingctl.inventory import package_states, read_inventory
 from tradingctl.report import table
 from tradingctl.server import Server
 
 
 def rollback(server: Server, release: str, dry_run: bool) -> int:
-    """Go back to ``release``, or to the one verified before for an empty name; 0 when it is good.
+    """Go back to ``release``, or to the one before for an empty name; 0 when it is good.
 
     Raises BusyError, StoreError, RollbackError; nothing is changed then.
     """
     if dry_run:
-        server.say(plan_text(plan_of(server, _asked(server, release))))
+        server.say(plan_text(_plan(server, _asked(server, release))))
         server.say("\n" + _kept_text(store.kept_releases(server.paths)))
         return 0
     with frontend_lock(server):
         asked = _asked(server, release)
-        plan = plan_of(server, asked)
+        plan = _plan(server, asked)
         if not (plan.of(Step.SWITCH) or plan.of(Step.INSTALL)):
             server.warn(f"release {plan.target.release} is installed already; it is verified again")
         transaction.begin(server, asked)
         return 0 if take_back(server, asked) is Ending.TAKEN_BACK else 1
+
+
+def _plan(server: Server, asked: Transaction) -> Plan:
+    try:
+        return plan_of(server, asked)
+    except RollbackError as error:
+        raise RollbackError(
+            f"{error.message}; nothing was changed", way_out(server, asked)
+        ) from error
 
 
 def _asked(server: Server, release: str) -> Transaction:
@@ -48,7 +59,7 @@ def _asked(server: Server, release: str) -> Transaction:
         # Whoever goes back may do so because of what cannot be read.
         if not isinstance(error, NothingInstalledError):
             server.warn(f"warning: {error.message}")
-    target = _target(server, release, current)
+    target = _target(server, release)
     pending = transaction.current(server.paths)
     states = package_states(server.runner, sorted({*names, *left, *target.packages}))
     before = {name: state.version for name, state in states.items() if state.unpacked}
@@ -61,15 +72,20 @@ def _asked(server: Server, release: str) -> Transaction:
     return replace(asked, state=State.ROLLING_BACK, target=target.release)
 
 
-def _target(server: Server, release: str, current: str) -> Kept:
+def _target(server: Server, release: str) -> Kept:
+    """Return a kept release, without a name the last verified of those before the installed one."""
     if release:
         return store.kept_release(server.paths, release)
-    for kept in store.kept_releases(server.paths):
-        if kept.release != current:
+    known = store.kept_releases(server.paths)
+    states = package_states(server.runner, sorted({each.stack for each in known})) if known else {}
+    for kept in known:
+        state = states.get(kept.stack)
+        # Not the one that was left by an earlier rollback, although it was verified since.
+        if not (state and state.unpacked) or above(server.runner, state.version, kept.version):
             return kept
     raise StoreError(
-        f"no release but {current or 'none'} is kept in {server.paths.releases};"
-        " nothing was changed",
+        f"no release before the installed one is kept in {server.paths.releases}; kept:"
+        f" {', '.join(each.release for each in known) or 'none'}; nothing was changed",
         "tradingctl history",
     )
 

@@ -35,11 +35,11 @@ def way_out(server: Server, stuck: Transaction) -> str:
     others = [each for each in kept if each.release != stuck.target]
     if stuck.origin != BY_HAND:
         others = [each for each in others if each.release != stuck.release]
-    first = [each for each in first if not _in_service(server, each)]
-    for each in (*first, *others):
+    ways = [each for each in (*first, *others) if not _in_service(server, each)]
+    for each in ways:
         if not store.damage(server.paths, each):
             return f"tradingctl rollback {each.release}"
-    for each in (*first, *others):
+    for each in ways:
         exact = " ".join(f"{name}={version}" for name, version in each.versions.items())
         return f"apt-get update && apt-get install --allow-downgrades {exact}"
     unit = stuck.check.partition(":")[0]

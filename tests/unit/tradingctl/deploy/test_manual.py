@@ -66,6 +66,21 @@ def test_without_a_release_it_is_the_one_verified_before(third: World) -> None:
     assert third.installed()[STACK] == "ii 2"
 
 
+def test_twice_without_a_release_goes_on_back_and_never_to_what_was_left(third: World) -> None:
+    assert third.tradingctl("rollback") == 0
+    assert third.tradingctl("rollback") == 0
+    assert third.installed()[STACK] == "ii 1"
+    assert third.tradingctl("rollback") == 5
+    assert "no release before the installed one is kept" in third.said()
+    assert third.installed()[STACK] == "ii 1"
+
+
+def test_without_a_release_the_installed_one_is_known_without_its_description(third: World) -> None:
+    third.machine.write(f"usr/share/trading/components/{STREAM}.json", "{")
+    assert third.tradingctl("rollback") == 0
+    assert third.installed()[STACK] == "ii 2"
+
+
 def test_there_and_back_again(third: World) -> None:
     third.tradingctl("rollback", "1")
     assert third.tradingctl("rollback", "3") == 0
@@ -93,16 +108,30 @@ def test_a_release_that_is_not_kept_is_refused_and_the_kept_are_named(third: Wor
 
 def test_where_nothing_else_is_kept_there_is_nothing_to_go_back_to(world: World) -> None:
     assert world.tradingctl("rollback") == 5
-    assert "no release but 1 is kept" in world.said()
+    assert "no release before the installed one is kept" in world.said()
 
 
-def test_a_damaged_release_is_refused_before_anything_is_touched(third: World) -> None:
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_damaged_release_is_refused_before_anything_is_touched_with_another_way(
+    third: World, more: list[str]
+) -> None:
     file = third.machine.paths.releases / "1" / f"{STREAM}_1_all.deb"
     file.unlink()
     before = third.files()
-    assert third.tradingctl("rollback", "1") == 1
-    assert f"release 1 cannot be installed again: {file}: No such file" in third.said()
+    assert third.tradingctl("rollback", "1", *more) == 1
+    said = third.said()
+    assert f"release 1 cannot be installed again: {file}: No such file" in said
+    assert said.endswith("  next: tradingctl rollback 2\n")
     assert third.files() == before
+
+
+def test_where_every_kept_release_is_damaged_the_way_is_the_archive(third: World) -> None:
+    for file in third.machine.paths.releases.glob(f"*/{STREAM}_*_all.deb"):
+        file.unlink()
+    assert third.tradingctl("rollback", "1", "--dry-run") == 1
+    assert third.said().endswith(
+        f"  next: apt-get update && apt-get install --allow-downgrades {STREAM}=1 {STACK}=1\n"
+    )
 
 
 def test_the_installed_release_is_only_verified_again(third: World) -> None:
