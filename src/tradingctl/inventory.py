@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tradingctl.description import (
     Component,
@@ -18,6 +19,10 @@ from tradingctl.description import (
 from tradingctl.errors import NothingInstalledError, ProgramFailedError, TradingError
 from tradingctl.paths import Paths
 from tradingctl.process import Runner
+
+STACK = "traderunner-stack"
+
+Described = TypeVar("Described", Component, Stack)
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,9 @@ class Inventory:
             if name in (component.name, component.package):
                 return component
         known = ", ".join(component.name for component in self.components)
-        raise TradingError(f"no component {name!r} is installed; there are: {known}")
+        raise TradingError(
+            f"no component {name!r} is installed; there are: {known}", "tradingctl status"
+        )
 
     def select(self, names: Sequence[str]) -> list[tuple[Component, Unit]]:
         """Return the units meant by names of components, packages or units; all for no names."""
@@ -53,7 +60,9 @@ class Inventory:
         for name in names:
             if not any(name in _names_of(*pair) for pair in pairs):
                 known = ", ".join(sorted({pair[1].name for pair in pairs}))
-                raise TradingError(f"no component or unit {name!r}; there are: {known}")
+                raise TradingError(
+                    f"no component or unit {name!r}; there are: {known}", "tradingctl status"
+                )
         return [
             pair for pair in pairs if not names or any(name in _names_of(*pair) for name in names)
         ]
@@ -64,7 +73,9 @@ class Inventory:
             if service(name) == service(unit.name):
                 return component, unit
         known = ", ".join(unit.name for _, unit in self.units())
-        raise TradingError(f"no unit {name!r} is installed; there are: {known}")
+        raise TradingError(
+            f"no unit {name!r} is installed; there are: {known}", "tradingctl status"
+        )
 
 
 def _names_of(component: Component, unit: Unit) -> tuple[str, ...]:
@@ -88,15 +99,19 @@ def read_inventory(paths: Paths) -> Inventory:
 def read_inventory_at(components_folder: Path, stack_file: Path) -> Inventory:
     """Return what the descriptions in a folder and the stack's file say; raises TradingError."""
     files = sorted(components_folder.glob("*.json"))
-    try:
-        components = [parse_component(_text(file), str(file)) for file in files]
-        stack = parse_stack(_text(stack_file), str(stack_file)) if stack_file.is_file() else None
-    except DescriptionError as error:
-        raise TradingError(
-            f"bad description: {error}", "dpkg -V; then reinstall the package of that file"
-        ) from error
+    components = [_read(file, file.stem, parse_component) for file in files]
+    stack = _read(stack_file, STACK, parse_stack) if stack_file.is_file() else None
     components.sort(key=lambda each: (min((u.order for u in each.units), default=0), each.name))
     return Inventory(tuple(components), stack)
+
+
+def _read(file: Path, package: str, parse: Callable[[str, str], Described]) -> Described:
+    try:
+        return parse(_text(file), str(file))
+    except DescriptionError as error:
+        raise TradingError(
+            f"bad description: {error}", f"apt-get install --reinstall {package}"
+        ) from error
 
 
 def read_inventory_of(paths: Paths, name: str) -> Inventory:
@@ -118,7 +133,7 @@ def _description_files(paths: Paths) -> list[Path]:
     if not files:
         raise NothingInstalledError(
             f"no component is installed (no file in {paths.shown(paths.components)})",
-            "apt-get install traderunner-stack",
+            f"apt-get install {STACK}",
         )
     return files
 

@@ -108,9 +108,12 @@ def _text(kept: Kept) -> str:
 
 
 def inventory_of(paths: Paths, kept: Kept) -> Inventory:
-    """Return the components of a kept release. Raises TradingError."""
+    """Return the components of a kept release. Raises StoreError."""
     folder = folder_of(paths, kept.release) / "descriptions"
-    return read_inventory_at(folder / "components", folder / "stack.json")
+    try:
+        return read_inventory_at(folder / "components", folder / "stack.json")
+    except TradingError as error:
+        raise StoreError(error.message, "tradingctl rollback --dry-run") from error
 
 
 def dropped_units(paths: Paths, component: Component) -> list[Unit]:

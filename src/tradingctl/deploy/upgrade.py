@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tradingctl.deploy.blocks import blocks
-from tradingctl.deploy.incoming import STACK
 from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.lock import require_idle
 from tradingctl.deploy.versions import above
 from tradingctl.errors import NoReleaseError, ProgramFailedError
-from tradingctl.inventory import package_states
+from tradingctl.inventory import STACK, package_states
 from tradingctl.report import table
 from tradingctl.server import Server
 

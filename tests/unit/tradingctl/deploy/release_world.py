@@ -28,7 +28,7 @@ from tradingctl.deploy import transaction
 from tradingctl.deploy.history import Event, read_events
 from tradingctl.deploy.lock import HELD
 from tradingctl.deploy.transaction import Transaction
-from tradingctl.description import Stack, parse_stack
+from tradingctl.description import Component, Stack, parse_stack
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory
 from tradingctl.process import NOTHING, Outcome
@@ -220,6 +220,8 @@ class World:
     skip: str = ""
     refusal: Exception | None = None
     """What the backup before an upgrade raises."""
+    backed_up: list[Component] = field(default_factory=list)
+    """The components whose databases were backed up last."""
 
     def __post_init__(self) -> None:
         self.dpkg.machine = self.machine
@@ -271,6 +273,7 @@ class World:
     def _backup(self, server: Server, inventory: Inventory, kind: str, release: str) -> None:
         if self.refusal:
             raise self.refusal
+        self.backed_up = list(inventory.components)
 
     def publish(self, release: str, *components: str) -> dict[str, Path]:
         """Put a release's packages where apt keeps what it downloads; return them by name.

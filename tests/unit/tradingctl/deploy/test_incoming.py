@@ -16,6 +16,7 @@ from tests.unit.tradingctl.deploy.release_world import (
 )
 
 from tradingctl.deploy.incoming import Item, before_apt, parse_items
+from tradingctl.deploy.lock import HELD
 from tradingctl.deploy.transaction import State, mark
 from tradingctl.errors import BackupError, NoSpaceError, TradingError, VetoError
 
@@ -213,14 +214,33 @@ def test_a_rollback_that_was_given_up_does_not_bar_a_later_release(world: World)
     assert not world.record.exists()
 
 
-def test_a_description_that_cannot_be_read_is_an_obstacle_to_what_is_ours_alone(
-    world: World,
-) -> None:
+def test_a_description_that_cannot_be_read_is_no_obstacle_to_others(world: World) -> None:
     world.machine.write(f"usr/share/trading/components/{STREAM}.json", "{")
     pre_install(world, protocol({"hello": world.machine.root / "hello_2_all.deb"}))
     assert world.pending is None
+
+
+def test_a_description_that_cannot_be_read_is_mended_by_the_command_that_is_printed(
+    world: World,
+) -> None:
+    world.machine.write(f"usr/share/trading/components/{STREAM}.json", "{")
+    assert world.tradingctl("status") == 5
+    assert f"next: apt-get install --reinstall {STREAM}\n" in world.said()
+    deb = world.publish("1")[STREAM]
+    pre_install(world, protocol({STREAM: deb}))
+    assert "the databases of release 1 are backed up" in world.said()
+    assert [each.name for each in world.backed_up] == [STREAM]
+    assert world.dpkg.run(["dpkg", "--install", str(deb)], extra={HELD: "true"}).code == 0
+    assert world.tradingctl("status") == 0
+
+
+def test_where_no_description_at_all_can_be_read_it_is_a_veto(world: World) -> None:
+    world.machine.write(f"usr/share/trading/components/{STREAM}.json", "{")
+    for kept in world.machine.paths.releases.glob(f"1/descriptions/components/{STREAM}.json"):
+        kept.write_text("{")
     error = refused(world, protocol(world.publish("2")))
     assert error.message.startswith("bad description: ")
+    assert error.next_command == f"apt-get install --reinstall {STREAM}"
 
 
 def test_a_file_that_is_no_package_is_named(world: World) -> None:
