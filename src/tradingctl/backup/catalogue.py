@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tradingctl import tree
 from tradingctl.backup import database
-from tradingctl.backup.manifest import CHECKSUM, MANIFEST, Backup, parse
+from tradingctl.backup.manifest import CHECKSUM, LIST, MANIFEST, Backup, parse
 from tradingctl.errors import BackupError
 from tradingctl.files import sha256
 from tradingctl.paths import Paths
@@ -112,9 +112,9 @@ def read(paths: Paths, name: str) -> Backup:
     try:
         backup = parse(file.read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise BackupError(f"{file}: cannot be read: {error}") from error
+        raise BackupError(f"{file}: cannot be read: {error}", LIST) from error
     if backup.id != name:
-        raise BackupError(f"{file}: is of the backup {backup.id}")
+        raise BackupError(f"{file}: is of the backup {backup.id}", LIST)
     return backup
 
 

@@ -14,6 +14,8 @@ from tradingctl.errors import BackupError
 SCHEMA = 1
 MANIFEST = "manifest.json"
 CHECKSUM = "manifest.json.sha256"
+LIST = "tradingctl backup --list"
+"""The next command where a backup is not what it should be."""
 KINDS = ("upgrade", "manual", "timer")
 
 
@@ -109,7 +111,7 @@ def parse(text: str, origin: str) -> Backup:
         for path in (name for each in backup.copies for name in (each.file, each.name)):
             _require(_below(path), f"file {path!r}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BackupError(f"{origin}: not a manifest: {error}") from error
+        raise BackupError(f"{origin}: not a manifest: {error}", LIST) from error
     return backup
 
 

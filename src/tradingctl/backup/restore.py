@@ -123,12 +123,18 @@ def finish(server: Server, inventory: Inventory) -> Restored | None:
 def resume(server: Server, inventory: Inventory) -> bool:
     """Replace what a restore that was cut short did not get to; say whether there was one.
 
-    For the boot: no service runs yet, and those that are to run start by themselves.
+    For the boot: no service runs yet, and those that are to run start by themselves. Raises
+    RestoreError when one runs nevertheless.
     """
     record = read_record(server)
     if record is None:
         return False
     with catalogue.locked(server):
+        if found := replace.holders(server.paths, _databases(server, inventory, record)):
+            raise RestoreError(
+                f"a database is still open in {', '.join(found)}; nothing was changed",
+                "tradingctl restore",  # which stops the services
+            )
         aside = _replace(server, inventory, record)
     _forget(server)
     _note(server, inventory, record, aside, "finished at boot")
@@ -260,7 +266,10 @@ def read_record(server: Server) -> Record | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
-        raise RestoreError(f"{path}: cannot be read: {error!r}", f"cat {path}") from error
+        raise RestoreError(
+            f"{path}: cannot be read: {error!r}; it says which databases a restore was to replace",
+            f"mv {path} {path}.broken && tradingctl backup --list",
+        ) from error
 
 
 def _note(

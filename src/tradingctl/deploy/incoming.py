@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tradingctl.backup.snapshot import take
+from tradingctl.backup.unfinished import refuse_unfinished
 from tradingctl.deploy import store, transaction
 from tradingctl.deploy.debs import Deb, read_deb, stack_of
 from tradingctl.deploy.history import record
@@ -62,8 +63,8 @@ def parse_items(text: str) -> list[Item]:
 def before_apt(server: Server, items: Sequence[Item]) -> None:
     """Open a transaction if the items concern the stack, or veto it.
 
-    Raises VetoError, WindowError, NoSpaceError, BackupError, StoreError, OSError; nothing is
-    changed then.
+    Raises VetoError, WindowError, NoSpaceError, BackupError, RestoreError, StoreError, OSError;
+    nothing is changed then.
     """
     stack, ours = _installed(server)
     files = {item.package: item.file for item in items if item.file}
@@ -130,11 +131,7 @@ def _begin(
 
 
 def _require(server: Server, release: str, debs: Sequence[Deb], upgrade: bool) -> None:
-    if server.paths.restore_record.exists():
-        raise VetoError(
-            "a restore was cut short and is not finished; nothing was changed",
-            "systemctl start trading-restore.service",
-        )
+    refuse_unfinished(server.paths)
     if upgrade:
         require_open(server)
     require_space(server.paths, debs)

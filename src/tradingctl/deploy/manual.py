@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tradingctl.backup.unfinished import refuse_unfinished
 from tradingctl.deploy import store, transaction
 from tradingctl.deploy.lock import frontend_lock
 from tradingctl.deploy.plan import Plan, Step, plan_text
@@ -22,13 +23,14 @@ from tradingctl.server import Server
 def rollback(server: Server, release: str, dry_run: bool) -> int:
     """Go back to ``release``, or to the one before for an empty name; 0 when it is good.
 
-    Raises BusyError, StoreError, RollbackError; nothing is changed then.
+    Raises BusyError, RestoreError, StoreError, RollbackError; nothing is changed then.
     """
     if dry_run:
         server.say(plan_text(_plan(server, _asked(server, release))))
         server.say("\n" + _kept_text(store.kept_releases(server.paths)))
         return 0
     with frontend_lock(server):
+        refuse_unfinished(server.paths)
         asked = _asked(server, release)
         plan = _plan(server, asked)
         if not (plan.of(Step.SWITCH) or plan.of(Step.INSTALL)):

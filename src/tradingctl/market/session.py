@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Sequence
 
 from tradingctl import systemd
+from tradingctl.backup.unfinished import refuse_unfinished
 from tradingctl.deploy import history
 from tradingctl.description import Unit
 from tradingctl.errors import MarketStopError, TradingError
@@ -44,6 +45,7 @@ def open_market(server: Server, inventory: Inventory, force: bool = False) -> in
         server.say(f"{reason}; nothing is started")
         return 0
     _require_systemd(server)
+    refuse_unfinished(server.paths)
     resting = resting_units(server)
     units = [unit for _, unit in inventory.units() if unit in chosen or _is_in(unit, resting)]
     server.paths.market_closed.unlink(missing_ok=True)

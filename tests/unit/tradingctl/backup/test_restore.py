@@ -550,6 +550,25 @@ def test_at_boot_there_is_nothing_to_do_as_a_rule(running: Machine) -> None:
     assert running.system.commands == []
 
 
+def test_what_is_for_the_boot_does_not_replace_a_database_that_a_service_has_open(
+    running: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(running)
+    add(running, 50)
+    with monkeypatch.context() as patched:
+        dies_at(patched, os, "link", 0)
+        with pytest.raises(Killed):
+            call(running)
+    # Somebody started the service after all.
+    (running.paths.proc / "4711/fd/9").symlink_to(database(running))
+    before = pairs_and_log(running)
+    assert call(running, "--resume") == 5
+    assert "still open in process 4711" in running.err.getvalue()
+    assert running.err.getvalue().endswith("  next: tradingctl restore\n")
+    assert pairs_and_log(running) == before
+    assert running.paths.restore_record.exists()
+
+
 def test_a_record_that_cannot_be_read_is_named(running: Machine) -> None:
     running.write("var/lib/trading/restore.json", "{}")
     with pytest.raises(RestoreError, match=r"restore\.json: cannot be read"):

@@ -161,6 +161,14 @@ def test_a_backup_that_fails_is_a_veto(world: World) -> None:
     assert refused(world, protocol(world.publish("2"))) is world.refusal
 
 
+def test_a_restore_that_is_not_finished_is_a_veto(world: World) -> None:
+    world.machine.write("var/lib/trading/restore.json", "{}")
+    error = refused(world, protocol(world.publish("2")))
+    assert "a restore was cut short" in error.message
+    # Not the unit of the boot, which takes it for granted that no service runs.
+    assert error.next_command == "tradingctl restore"
+
+
 def test_the_deploy_window_is_a_veto(world: World) -> None:
     text = protocol(world.publish("2"))
     world.monkeypatch.setattr(

@@ -161,6 +161,14 @@ def test_a_description_that_cannot_be_read_is_no_obstacle(third: World) -> None:
     assert "warning: bad description: " in third.said()
 
 
+def test_while_a_restore_is_not_finished_no_service_is_started_by_a_rollback(third: World) -> None:
+    third.machine.write("var/lib/trading/restore.json", "{}")
+    before = third.files()
+    assert third.tradingctl("rollback", "1") == 5
+    assert third.said().endswith("nothing was changed\n  next: tradingctl restore\n")
+    assert third.files() == before
+
+
 def test_a_rollback_needs_root(third: World) -> None:
     third.machine.euid = 1000
     assert third.tradingctl("rollback", "1") == 5

@@ -304,3 +304,12 @@ def test_status_says_nothing_of_the_market_where_nothing_was_set_up(machine: Mac
     machine.today = new_york("2029-01-02 20:00")
     assert main(["status"], machine.server) == 0
     assert "note " not in machine.out.getvalue()
+
+
+def test_of_what_is_half_restored_the_open_starts_nothing(machine: Machine) -> None:
+    machine.write(MARKER, f'["{STREAM}"]')
+    machine.write("var/lib/trading/restore.json", "{}")
+    assert at(machine, TRADING, "open")[0] == 5
+    assert "a restore was cut short" in machine.err.getvalue()
+    assert machine.system.ran("systemctl start") == []
+    assert marker(machine) == [STREAM]
