@@ -9,6 +9,7 @@ from tradingctl.account import find_account
 from tradingctl.deploy.store import dropped_units
 from tradingctl.description import Component, Unit
 from tradingctl.generations import Generations
+from tradingctl.market.session import resting_units
 from tradingctl.server import Server
 
 
@@ -72,8 +73,19 @@ def stop_active(server: Server, units: Sequence[Unit]) -> None:
 
 
 def start_units(server: Server, component: Component, active: Collection[str] = ()) -> None:
-    """Start a component's units in order; ``active`` are disabled ones that are started as well."""
-    systemd.start(server, _in_order(component), forced=active)
+    """Start a component's units in order; ``active`` are disabled ones that are started as well.
+
+    Those that rest until the market opens stay stopped: whoever verifies the release starts them,
+    and stops them again.
+    """
+    resting = resting_units(server)
+    units = []
+    for unit in _in_order(component):
+        if unit.name.removesuffix(".service") in resting:
+            server.warn(f"note: {unit.name} rests until the market opens, not starting it")
+        else:
+            units.append(unit)
+    systemd.start(server, units, forced=active)
 
 
 def _in_order(component: Component) -> list[Unit]:

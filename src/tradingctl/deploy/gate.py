@@ -41,8 +41,12 @@ def gate(server: Server, inventory: Inventory) -> int:
     units = [unit for _, unit in inventory.units()]
     if reason := skip_reason(server, units):
         return _skipped(server, inventory, reason)
-    systemd.start(server, units)
-    found = verify(server, inventory)
+    try:
+        systemd.start(server, units)
+        found = verify(server, inventory)
+    except TradingError:
+        resume_closed(server, inventory)
+        raise
     if found.reason:
         return _skipped(server, inventory, found.reason)
     # Plain, for apt gives dpkg a terminal of its own and the text ends up in logs.

@@ -97,6 +97,16 @@ def test_a_unit_that_the_administrator_put_aside_is_not_started(shipped: Machine
     assert f"note: {NAME} is disabled, not starting it" in shipped.err.getvalue()
 
 
+def test_a_unit_that_rests_until_the_market_opens_is_not_started(shipped: Machine) -> None:
+    shipped.write("run/trading/market-closed", f'["{NAME}"]')
+    assert activated(shipped) == 0
+    assert steps(shipped)[-1] == f"deb-systemd-invoke stop {UNIT}"
+    assert f"note: {NAME} rests until the market opens" in shipped.err.getvalue()
+    shipped.system.commands.clear()
+    assert activated(shipped) == 0, "as by dpkg-reconfigure, which no gate follows"
+    assert steps(shipped) == ["systemctl daemon-reload"]
+
+
 def test_an_earlier_failure_is_forgotten_before_the_start(shipped: Machine) -> None:
     activated(shipped)
     lines = [" ".join(each) for each in shipped.system.commands]

@@ -72,6 +72,16 @@ def test_what_rests_while_the_market_is_closed_is_stopped_again(machine: Machine
     assert "the market is closed" in said
 
 
+def test_what_rests_is_stopped_again_when_nothing_can_be_verified(machine: Machine) -> None:
+    machine.healthy(stream())
+    machine.write("run/trading/market-closed", f'["{NAME}"]')
+    machine.system.codes["dpkg-query"] = 2
+    code, said = gated(machine)
+    assert code == 5
+    assert "dpkg-query says" in said
+    assert machine.system.ran("systemctl st")[-1] == f"systemctl stop {NAME}.service"
+
+
 def test_a_bad_release_says_what_failed_and_is_not_recorded(machine: Machine) -> None:
     failing(machine)
     code, said = gated(machine)
