@@ -150,6 +150,20 @@ def test_close_stops_and_open_starts_what_trades(trader: Machine) -> None:
     reasons = {unit["unit"]: unit["reason"] for unit in verdict(trader)["units"]}
     assert reasons[f"{WORKER}.service"] == "stopped until the market opens"
 
+    dashboard = "trading-dashboard-v2.service"
+    trader.run("systemctl", "kill", "--signal=KILL", dashboard)
+    trader.wait_until(
+        lambda: (
+            trader.systemctl_show(dashboard)["NRestarts"] != "0"
+            and active_units(trader) == ["trading-dashboard-v2"]
+        ),
+        60,
+        "the dashboard to come back",
+    )
+    # It is ordered after the others: what it had started as well would be starting at least.
+    api = trader.systemctl_show("automatictrader-api.service", "ActiveState")["ActiveState"]
+    assert api == "inactive"
+
     trader.run("systemctl", "start", f"{OPEN}.service")
     assert "the market is closed and opens" in trader.journal(f"{OPEN}.service")
     assert active_units(trader) == ["trading-dashboard-v2"], "nothing starts on a holiday"

@@ -12,6 +12,7 @@ from tests.golden.trees import rendered
 
 from debstack.process import SYSTEM_PATH, base_environment
 from debstack.render import render_one
+from tradingctl.market.settings import MARKET_UNITS
 
 # What needrestart does with the file: evaluate it, then look for the first expression that matches.
 PERL = r"""
@@ -83,3 +84,18 @@ def test_a_name_with_signs_of_regular_expressions_is_taken_to_the_letter(tmp_pat
     name = "common/payload/etc/apt/apt.conf.d/01autoremove-{{ stack }}"
     text = render_one(name, {"stack": "demo", "guarded": ["lib.c++"]})
     assert '"^lib[.]c[+][+]$";' in text
+
+
+def test_nothing_that_runs_at_night_starts_what_rests_until_the_market_opens() -> None:
+    units = {
+        Path(path).stem: text
+        for tree in rendered().values()
+        for path, (text, _) in tree.items()
+        if path.startswith("payload/lib/systemd/system/") and path.endswith(".service")
+    }
+    assert set(MARKET_UNITS) < set(units)
+    for name, text in units.items():
+        pulled = re.findall(r"^(?:Wants|Requires|BindsTo)=(.*)$", text, re.MULTILINE)
+        pulled_in = {each.removesuffix(".service") for line in pulled for each in line.split()}
+        # systemd starts them with every start of the unit, also with that after a crash.
+        assert name in MARKET_UNITS or not pulled_in & set(MARKET_UNITS), name
