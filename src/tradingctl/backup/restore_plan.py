@@ -107,7 +107,7 @@ def _refuse_repeats(
 ) -> None:
     """Raise RestoreError where a worker would send again what it sent since the backup."""
     for component in restored:
-        mode = worker_mode.mode(server.paths.settings, component.name)
+        mode = worker_mode.mode(component.name, server.paths.settings)
         if mode != worker_mode.SAFE:
             raise RestoreError(
                 f"{worker_mode.VARIABLE} of {component.name} is {mode}: it would handle again what"
@@ -120,8 +120,9 @@ def _refuse_other_mode(server: Server, inventory: Inventory, backup: Backup) -> 
     """Raise RestoreError where the settings would change whether orders are sent."""
     kept = server.paths.backups / backup.id / FOLDER
     for component in inventory.components:
-        now = worker_mode.mode(server.paths.settings, component.name)
-        then = worker_mode.mode(kept, component.name)
+        now = worker_mode.mode(component.name, server.paths.settings)
+        # What is not in the backup stays, and may have the last word then.
+        then = worker_mode.mode(component.name, kept, server.paths.settings)
         if now != then:
             raise RestoreError(
                 f"the settings of {backup.id} would change {worker_mode.VARIABLE} of"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 VARIABLE = "AT_WORKER_MODE"
@@ -10,17 +12,21 @@ SAFE = "plan-only"
 ASSIGNMENT = re.compile(rf"^\s*{VARIABLE}\s*=\s*(.*?)\s*$", re.MULTILINE)
 
 
-def mode(settings: Path, component: str) -> str:
-    """Return the worker's mode for a component, by the files below ``settings``.
+def mode(component: str, *folders: Path) -> str:
+    """Return the worker's mode for a component, by the settings in the folders.
 
-    They are read in the order in which its units read them; the last word counts.
+    Each file is taken from the first folder that has it. They are read in the order in which its
+    units read them; the last word counts.
     """
     found = SAFE
     for name in (f"{component}.env", "environment", f"secrets/{component}.env"):
-        try:
-            text = (settings / name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        for value in ASSIGNMENT.findall(text):
+        for value in ASSIGNMENT.findall(_text(name, folders)):
             found = value.strip("\"'")
     return found
+
+
+def _text(name: str, folders: Iterable[Path]) -> str:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            return (folder / name).read_text(encoding="utf-8", errors="replace")
+    return ""

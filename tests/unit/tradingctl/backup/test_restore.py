@@ -347,6 +347,20 @@ def test_a_restore_never_changes_whether_orders_are_sent(running: Machine) -> No
     assert steps(running) == []
 
 
+def test_what_stays_beside_restored_settings_counts_for_whether_orders_are_sent(
+    running: Machine,
+) -> None:
+    secret = running.paths.secrets / "marketdata-stream.env"
+    take(running)
+    # What overrides the other one now would be gone.
+    running.write("etc/trading/environment", "AT_WORKER_MODE=paper-send\n")
+    secret.write_text("AT_WORKER_MODE=plan-only\n")
+    assert call(running, "--settings") == 5
+    said = running.err.getvalue()
+    assert "would change AT_WORKER_MODE of marketdata-stream from plan-only to paper-send" in said
+    assert secret.read_text() == "AT_WORKER_MODE=plan-only\n"
+
+
 def test_a_worker_that_sends_is_not_made_to_send_again_by_accident(running: Machine) -> None:
     secret = running.paths.secrets / "marketdata-stream.env"
     secret.write_text("AT_WORKER_MODE=paper-send\n")
