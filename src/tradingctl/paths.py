@@ -94,7 +94,7 @@ class Paths:
 
     @property
     def uploaded(self) -> Path:
-        """The id of the backup that the restic repository has got last."""
+        """The list of the backups that the restic repository has got."""
         return self.backups / ".uploaded"
 
     @property

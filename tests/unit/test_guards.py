@@ -99,3 +99,14 @@ def test_nothing_that_runs_at_night_starts_what_rests_until_the_market_opens() -
         pulled_in = {each.removesuffix(".service") for line in pulled for each in line.split()}
         # systemd starts them with every start of the unit, also with that after a crash.
         assert name in MARKET_UNITS or not pulled_in & set(MARKET_UNITS), name
+
+
+def test_the_manual_names_every_unit_of_tradingctl() -> None:
+    tree = rendered()["common/traderunner-common"]
+    manual = tree["debian/tradingctl.1"][0].replace("\\-", "-")
+    folder = "payload/lib/systemd/system/"
+    units = {path.removeprefix(folder) for path in tree if path.startswith(folder)}
+    assert len(units) > 8
+    # What a timer of the same name starts goes without saying.
+    started = {each for each in units if each.removesuffix("service") + "timer" in units}
+    assert [each for each in sorted(units - started) if each not in manual] == []

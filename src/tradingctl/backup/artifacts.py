@@ -21,6 +21,7 @@ from tradingctl.backup import catalogue, restic
 from tradingctl.backup.configuration import read_configuration
 from tradingctl.backup.rights import open_state
 from tradingctl.backup.snapshot import MARGIN, require_space
+from tradingctl.backup.uploaded import uploaded
 from tradingctl.deploy import history
 from tradingctl.errors import BackupError
 from tradingctl.files import sync_directory
@@ -28,6 +29,7 @@ from tradingctl.inventory import Inventory
 from tradingctl.server import Server
 
 ID = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d+))?")
+STAMP = "%Y%m%dT%H%M%SZ"
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -71,7 +73,7 @@ def save(server: Server, inventory: Inventory) -> Snapshot | None:
             found = _save(server, places)
             keep = read_configuration(server.paths).keep.artifacts
             removed = _prune(folder, keep)
-        _upload(server, folder / found.id)
+        _upload(server, folder)
     except (BackupError, OSError) as error:
         detail = getattr(error, "message", str(error))
         history.record(server, "backup-failed", inventory.release, f"artifacts: {detail}")
@@ -92,7 +94,7 @@ def _order(name: str) -> tuple[str, int]:
 
 def _new_id(known: list[str]) -> str:
     """Return an id that comes after all others, also within a second."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = datetime.now(UTC).strftime(STAMP)
     number = max((_order(each)[1] for each in known if each.startswith(stamp)), default=0) + 1
     return stamp if number == 1 else f"{stamp}-{number}"
 
@@ -207,7 +209,15 @@ def _prune(folder: Path, keep: int) -> tuple[str, ...]:
     return surplus
 
 
-def _upload(server: Server, path: Path) -> None:
-    configuration = read_configuration(server.paths)
-    if configuration.restic:
-        restic.upload(server, configuration.restic, path, (restic.ARTIFACTS,), restic.SECONDS)
+def _upload(server: Server, folder: Path) -> None:
+    """Copy the snapshots into the repository that it has not got, the newest first."""
+    environment = read_configuration(server.paths).restic
+    if not environment:
+        return
+    there = uploaded(server.paths, environment)
+    for name in snapshots(folder):
+        path = folder / name
+        if path.relative_to(server.paths.backups).as_posix() not in there:
+            made = datetime.strptime(_order(name)[0], STAMP).replace(tzinfo=UTC)
+            tags = (restic.ARTIFACTS,)
+            restic.upload(server, environment, path, tags, made, restic.SECONDS)

@@ -8,8 +8,11 @@ from tradingctl.backup import catalogue, restic, retention, snapshot
 from tradingctl.backup.configuration import read_configuration
 from tradingctl.backup.manifest import Backup
 from tradingctl.backup.retention import Decision
+from tradingctl.backup.uploaded import uploaded
 from tradingctl.inventory import Inventory
 from tradingctl.server import Server
+
+CATCH_UP_SECONDS = 60.0  # in which uploads begin: the next backup is due in five minutes
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,7 @@ def run(server: Server, inventory: Inventory) -> Run:
     try:
         if reason:
             backup = snapshot.take(server, inventory, "timer", inventory.release)
-        else:
-            _catch_up(server)
+        _catch_up(server)
     finally:
         # Also when the repository is away: else backups would pile up here until it is back.
         decisions = prune(server)
@@ -40,14 +42,18 @@ def run(server: Server, inventory: Inventory) -> Run:
 
 
 def _catch_up(server: Server) -> None:
-    """Upload the newest backup when the repository did not get it, as when it was away."""
-    newest = catalogue.newest(server.paths)
-    try:
-        uploaded = server.paths.uploaded.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        uploaded = ""
-    if newest and newest.id != uploaded:
-        snapshot.upload(server, newest, restic.SECONDS_OF["timer"])
+    """Upload what the repository did not get, as when it was away, the newest first."""
+    environment = read_configuration(server.paths).restic
+    if not environment:
+        return
+    there = uploaded(server.paths, environment)
+    backups, _ = catalogue.read_all(server.paths)
+    missing = [each for each in backups if each.id not in there]
+    began = server.clock.now()
+    while missing and server.clock.now() - began < CATCH_UP_SECONDS:
+        snapshot.upload(server, missing.pop(0), restic.SECONDS_OF["timer"])
+    if missing:
+        server.warn(f"note: {len(missing)} backups are yet to be uploaded; the next run goes on")
 
 
 def prune(server: Server, manual_too: bool = False) -> tuple[Decision, ...]:

@@ -7,9 +7,11 @@ restic gets the finished files, never a live database. Its exit code is 0 when e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tradingctl.backup.configuration import Keep
+from tradingctl.backup.uploaded import note_uploaded
 from tradingctl.errors import BackupError
 from tradingctl.process import NOT_FOUND
 from tradingctl.server import Server
@@ -23,10 +25,14 @@ SECONDS_OF = {"upgrade": 300.0, "timer": 200.0}
 REASONS = {3: "some files could not be read", 124: "it did not end in time"}
 
 
-def backup_command(path: Path, tags: Sequence[str]) -> list[str]:
-    """Return the command that copies ``path`` into the repository."""
+def backup_command(path: Path, tags: Sequence[str], at: datetime) -> list[str]:
+    """Return the command that copies ``path``, which was made ``at`` a time, into the repository.
+
+    What is to be kept goes by that time, not by when the repository was there to take it.
+    """
     named = [word for tag in tags for word in ("--tag", tag)]
-    return ["restic", "backup", "--quiet", *named, "--", str(path)]
+    made = at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return ["restic", "backup", "--quiet", *named, "--time", made, "--", str(path)]
 
 
 def forget_command(tag: str, keep: Sequence[str]) -> list[str]:
@@ -38,10 +44,16 @@ def forget_command(tag: str, keep: Sequence[str]) -> list[str]:
 
 
 def upload(
-    server: Server, restic: Mapping[str, str], path: Path, tags: Sequence[str], seconds: float
+    server: Server,
+    restic: Mapping[str, str],
+    path: Path,
+    tags: Sequence[str],
+    at: datetime,
+    seconds: float,
 ) -> None:
-    """Copy ``path`` into the repository. Raises BackupError."""
-    _run(server, restic, backup_command(path, tags), seconds)
+    """Copy ``path`` into the repository and note that it is there. Raises BackupError, OSError."""
+    _run(server, restic, backup_command(path, tags, at), seconds)
+    note_uploaded(server.paths, restic, path.relative_to(server.paths.backups).as_posix())
 
 
 def forget(server: Server, restic: Mapping[str, str], keep: Keep) -> None:
@@ -58,7 +70,8 @@ def forget(server: Server, restic: Mapping[str, str], keep: Keep) -> None:
 
 def _run(server: Server, restic: Mapping[str, str], command: Sequence[str], seconds: float) -> None:
     cache = str(server.paths.restic_cache)
-    variables = {"RESTIC_CACHE_DIR": cache, "HOME": "/root", **restic}
+    # The times that it is told are of that zone.
+    variables = {"RESTIC_CACHE_DIR": cache, "HOME": "/root", "TZ": "UTC", **restic}
     outcome = server.runner.run(command, timeout=seconds, extra=variables)
     if outcome.code == NOT_FOUND:
         raise BackupError(

@@ -22,7 +22,7 @@ from tradingctl.backup.database import Database, Trace
 from tradingctl.backup.manifest import CHECKSUM, MANIFEST, Backup, SavedDatabase
 from tradingctl.deploy import history
 from tradingctl.errors import BackupError, TradingError
-from tradingctl.files import sha256, sync_directory, sync_file, write_whole
+from tradingctl.files import sha256, sync_directory, sync_file
 from tradingctl.inventory import Inventory
 from tradingctl.server import Server
 
@@ -76,9 +76,9 @@ def upload(server: Server, backup: Backup, seconds: float) -> None:
             environment,
             server.paths.backups / backup.id,
             (restic.BACKUPS, f"kind={backup.kind}", f"release={backup.release or 'none'}"),
+            backup.at,
             seconds,
         )
-        write_whole(server.paths.uploaded, f"{backup.id}\n", 0o600)
     except BackupError as error:
         raise BackupError(
             f"{backup.id} is complete on this server alone: {error.message}", error.next_command

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 import pytest
 from tests.unit.tradingctl.backup.writing import create, database, inventory
@@ -13,6 +16,7 @@ from tradingctl.backup import catalogue, snapshot
 from tradingctl.cli import main
 from tradingctl.deploy.history import read_events
 from tradingctl.description import State
+from tradingctl.process import Outcome
 
 REPOSITORY = "RESTIC_REPOSITORY=/srv/restic\nRESTIC_PASSWORD=s3cret\n"
 
@@ -146,13 +150,71 @@ def test_restic_gets_the_finished_backup_and_its_secrets_by_the_environment(
     path = installed.paths.backups / ids(installed)[0]
     assert installed.system.ran("restic") == [
         "restic backup --quiet --tag trading-backup --tag kind=manual"
-        f" --tag release=2026.11.23.1 -- {path}"
+        f" --tag release=2026.11.23.1 --time {made_at(path.name)} -- {path}"
     ]
     (given,) = [each for each in installed.system.variables if each]
     assert given["RESTIC_REPOSITORY"] == "/srv/restic"
     assert given["RESTIC_PASSWORD"] == "s3cret"
+    assert given["TZ"] == "UTC"
     assert [each for each in installed.system.commands if "s3cret" in " ".join(each)] == []
-    assert installed.paths.uploaded.read_text().strip() == ids(installed)[0]
+    assert installed.paths.uploaded.stat().st_mode & 0o777 == 0o600
+
+
+def made_at(name: str) -> str:
+    """Return the time in the name of a backup, as restic takes it."""
+    made = datetime.strptime(name[:16], "%Y%m%dT%H%M%SZ")
+    return f"{made:%Y-%m-%d %H:%M:%S}"
+
+
+def given_to_restic(machine: Machine) -> list[str]:
+    return [line.rpartition("/")[2] for line in machine.system.ran("restic backup")]
+
+
+def test_a_repository_that_was_away_gets_everything_that_it_missed(installed: Machine) -> None:
+    installed.write("etc/trading/backup.env", REPOSITORY)
+    installed.system.codes["restic backup"] = 1
+    for n in range(3):
+        installed.write("etc/trading/stream.env", f"MODE={n}\n")
+        assert backup(installed, "--timer") == 5
+    del installed.system.codes["restic backup"]
+    installed.system.commands.clear()
+    # Also while something changes in every run.
+    installed.write("etc/trading/stream.env", "MODE=again\n")
+    assert backup(installed, "--timer") == 0
+    assert given_to_restic(installed) == ids(installed)
+    assert backup(installed, "--timer") == 0
+    assert len(given_to_restic(installed)) == 4
+
+
+def test_another_repository_gets_all_that_is_kept(installed: Machine) -> None:
+    installed.write("etc/trading/backup.env", REPOSITORY)
+    backup(installed)
+    backup(installed, "--timer")
+    installed.system.commands.clear()
+    installed.write("etc/trading/backup.env", REPOSITORY.replace("/srv", "/mnt"))
+    backup(installed, "--timer")
+    assert given_to_restic(installed) == ids(installed)
+
+
+def test_catching_up_does_not_keep_the_next_backup_waiting(
+    installed: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        backup(installed)
+    run = installed.system.run
+
+    def slow(command: Sequence[str], *more: Any, **named: Any) -> Outcome:
+        installed.clock.time += 40.0 if command[0] == "restic" else 0.0
+        return run(command, *more, **named)
+
+    monkeypatch.setattr(installed.system, "run", slow)
+    installed.write("etc/trading/backup.env", REPOSITORY)
+    assert backup(installed, "--timer") == 0
+    newest_first = ids(installed)
+    assert given_to_restic(installed) == newest_first[:3]
+    assert "note: 2 backups are yet to be uploaded" in installed.err.getvalue()
+    assert backup(installed, "--timer") == 0
+    assert given_to_restic(installed) == newest_first
 
 
 @pytest.mark.parametrize("code", [1, 3, 12, 127])
@@ -209,8 +271,26 @@ def test_the_daily_run_saves_artifacts_and_lets_restic_forget(installed: Machine
     assert said(installed) == f"artifacts {name}: 1 files, 0.0 MB, 1 copied\n"
     path = installed.paths.artifact_backups / name
     assert installed.system.ran("restic") == [
-        f"restic backup --quiet --tag trading-artifacts -- {path}",
+        f"restic backup --quiet --tag trading-artifacts --time {made_at(name)} -- {path}",
         "restic forget --quiet --tag trading-backup --group-by host --keep-last 12"
         " --keep-tag kind=manual --keep-within-hourly 24h --keep-within-daily 14d --prune",
         "restic forget --quiet --tag trading-artifacts --group-by host --keep-last 7 --prune",
     ]
+    # An unchanged snapshot that is there already must not push out an earlier one.
+    assert backup(installed, "--artifacts") == 0
+    assert given_to_restic(installed) == [name]
+
+
+def test_artifacts_that_the_repository_missed_are_made_up_for(installed: Machine) -> None:
+    installed.describe(stream(state=(State("out", artifacts=True),)))
+    installed.write("etc/trading/backup.env", REPOSITORY)
+    installed.system.codes["restic backup"] = 1
+    installed.write("var/lib/trading/marketdata-stream/out/result.csv", "1")
+    assert backup(installed, "--artifacts") == 5
+    del installed.system.codes["restic backup"]
+    installed.system.commands.clear()
+    installed.write("var/lib/trading/marketdata-stream/out/result.csv", "12")
+    assert backup(installed, "--artifacts") == 0
+    kept = sorted(each.name for each in installed.paths.artifact_backups.iterdir())
+    assert sorted(given_to_restic(installed)) == kept
+    assert len(kept) == 2
