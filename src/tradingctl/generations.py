@@ -80,7 +80,9 @@ class Generations:
             return None
         staged = self.paths.generations(self.name) / f".new-{version}"
         try:
-            tree.duplicate(shipped, staged)
+            if not tree.duplicate(shipped, staged):
+                # dpkg brought its own files to the disk, and hard links are those.
+                os.sync()
         except BaseException:
             tree.remove(staged)
             raise

@@ -76,7 +76,7 @@ def _step(server: Server, name: str) -> Step:
     default, file = paths.default_setting(name), paths.setting(name)
     shown = paths.shown(file)
     if not default.is_file():
-        raise TradingError(f"{paths.shown(default)} is missing", "dpkg -V; then reinstall")
+        raise TradingError(f"{paths.shown(default)} is missing", "dpkg -V")
     if file.is_symlink():
         return Step(default, file, "keep", f"{shown} is a link of the administrator's")
     known, edited = _recorded(server, file)

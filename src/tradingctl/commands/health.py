@@ -62,7 +62,9 @@ def _activate(server: Server, arguments: argparse.Namespace) -> int:
 def _deactivate(server: Server, arguments: argparse.Namespace) -> int:
     server.require_root(f"deactivate {arguments.name}")
     if not re.fullmatch(r"[a-z0-9][a-z0-9._+-]*", arguments.name):
-        raise TradingError(f"{arguments.name!r} is not the name of a component")
+        raise TradingError(
+            f"{arguments.name!r} is not the name of a component", "tradingctl status"
+        )
     try:
         component = read_inventory(server.paths).component(arguments.name)
     except TradingError:

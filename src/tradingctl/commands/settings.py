@@ -24,7 +24,9 @@ def add_commands(commands: Commands) -> None:
 def _settings(server: Server, arguments: argparse.Namespace) -> int:
     for name in arguments.names:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise TradingError(f"{name!r} is not the name of a file of settings")
+            raise TradingError(
+                f"{name!r} is not the name of a file of settings", "ls /usr/share/trading/settings"
+            )
     if arguments.dry_run:
         for step in plan(server, arguments.names):
             server.say(f"{step.action:<8} {server.paths.shown(step.file)}: {step.reason}")

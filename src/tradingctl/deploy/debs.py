@@ -57,4 +57,4 @@ def stack_of(runner: Runner, deb: Deb) -> Stack:
         try:
             return parse_stack(description.read_text(encoding="utf-8"), str(deb.path))
         except DescriptionError as error:
-            raise TradingError(f"bad description: {error}") from error
+            raise TradingError(f"bad description: {error}", f"dpkg-deb -c {deb.path}") from error

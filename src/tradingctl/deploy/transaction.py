@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -125,7 +125,9 @@ def current(paths: Paths) -> Transaction | None:
     path = record_path(paths)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return Transaction(**{**data, "state": State(data["state"])})
+        # The release that is taken back may have written more than the one before knows of.
+        said = {each.name: data[each.name] for each in fields(Transaction) if each.name in data}
+        return Transaction(**{**said, "state": State(data["state"])})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -166,7 +166,9 @@ def _open_until(server: Server, settings: MarketSettings) -> str:
 
 def _require_systemd(server: Server) -> None:
     if reason := systemd.absence(server):
-        raise TradingError(f"services cannot be started or stopped here: {reason}")
+        raise TradingError(
+            f"services cannot be started or stopped here: {reason}", "systemctl status"
+        )
 
 
 def _states(server: Server, units: Sequence[Unit]) -> dict[str, UnitState]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,22 @@ def test_a_copy_that_fails_leaves_nothing(
     with generations.locked(), pytest.raises(OSError, match="No space"):
         generations.stage(VERSION)
     assert not list(generations.paths.generations(NAME).iterdir())
+
+
+@pytest.mark.parametrize(("linked", "synced"), [(True, 0), (False, 1)])
+def test_a_copy_is_on_the_disk_before_it_has_its_name(
+    generations: Generations, monkeypatch: pytest.MonkeyPatch, linked: bool, synced: int
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    calls: list[None] = []
+    monkeypatch.setattr(os, "sync", lambda: calls.append(None))
+    if not linked:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    with generations.locked():
+        assert generations.stage(VERSION)
+    assert len(calls) == synced
 
 
 def test_the_link_is_never_absent_while_it_is_pointed_elsewhere(

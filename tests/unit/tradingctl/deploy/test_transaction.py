@@ -128,6 +128,13 @@ def test_a_record_that_cannot_be_read_is_named(begun: Machine, text: str) -> Non
     assert str(path) in raised.value.next_command
 
 
+def test_a_later_release_may_say_more_in_the_record(begun: Machine) -> None:
+    before = current(begun.paths)
+    path = record_path(begun.paths)
+    path.write_text(path.read_text().replace("{", '{"of_a_later_release": [],', 1))
+    assert current(begun.paths) == before
+
+
 def test_a_mark_keeps_what_the_record_says_and_needs_one(begun: Machine) -> None:
     mark(begun.server, State.FAILED, check="health: got 500")
     found = current(begun.paths)
