@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.system.project import Project
-from tests.system.slim import DEADLINE, PARTS, kept, part_files
+from tests.system.slim import PARTS, kept, part_files
 
 API = "automatictrader-api"
 STREAM = "marketdata-stream"
@@ -147,7 +147,6 @@ def _claims_first_commit(text: str) -> str:
 
 
 _EVERYTHING = (API, STREAM, DASHBOARD)
-_COMPONENTS = "packaging/components"
 
 RELEASES: Mapping[str, Difference] = {
     # Good ones, new in every component.
@@ -165,16 +164,8 @@ RELEASES: Mapping[str, Difference] = {
     "answers_500": Difference(_with(API, "app.py", lambda text: text + _ANSWERS_500)),
     # The order intent API ends while it is imported.
     "crashes_at_import": Difference(_with(API, "app.py", _at_import(_CRASHES))),
-    # The worker ends after five seconds; the release asks for more.
-    "worker_dies_after_5s": Difference(
-        _with(API, "worker.py", _at_import(_DIES)),
-        files={
-            f"{_COMPONENTS}/{API}.toml": _replacing(
-                f"deadline = {DEADLINE}\norder = 30",
-                f"deadline = {DEADLINE}\nstability = {WORKER_SECONDS + 2}\norder = 30",
-            )
-        },
-    ),
+    # The worker ends after five seconds; every release asks for more.
+    "worker_dies_after_5s": Difference(_with(API, "worker.py", _at_import(_DIES))),
     # The dashboard is loaded for ever.
     "dashboard_never_listens": Difference(
         _with(DASHBOARD, "trading_dashboard/app.py", _at_import(_HANGS))
