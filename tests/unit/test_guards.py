@@ -86,6 +86,24 @@ def test_a_name_with_signs_of_regular_expressions_is_taken_to_the_letter(tmp_pat
     assert '"^lib[.]c[+][+]$";' in text
 
 
+@pytest.mark.parametrize(("code", "unpacks"), [(0, True), (5, False), (1, False), (2, True)])
+def test_a_preinst_refuses_when_tradingctl_does_and_not_for_one_that_knows_no_hook(
+    tmp_path: Path, code: int, unpacks: bool
+) -> None:
+    program = tmp_path / "tradingctl"
+    program.write_text(f'#!/bin/sh\necho "$@"\nexit {code}\n')
+    program.chmod(0o755)
+    script = render_one("_preinst", {"source": "web", "version": "2+g1~deb12"})
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "preinst", "upgrade", "1"],
+        env={"PATH": f"{tmp_path}:{SYSTEM_PATH}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode == 0, done.stdout) == (unpacks, "hook unpack web 2+g1~deb12\n")
+
+
 def test_nothing_that_runs_at_night_starts_what_rests_until_the_market_opens() -> None:
     units = {
         Path(path).stem: text

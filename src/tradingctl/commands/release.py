@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from tradingctl.commands.adding import Commands
 from tradingctl.deploy.gate import gate
-from tradingctl.deploy.history import history_text, read_events
+from tradingctl.deploy.history import history_text, once_each, read_events
 from tradingctl.deploy.incoming import before_apt, before_unpack, parse_items
 from tradingctl.deploy.lock import frontend_lock
 from tradingctl.deploy.manual import rollback
@@ -60,7 +60,8 @@ def _history(server: Server, arguments: argparse.Namespace) -> int:
     if arguments.json:
         server.say(json.dumps([asdict(event) for event in events], indent=2))
     else:
-        server.say(history_text(events[max(len(events) - arguments.n, 0) :]))
+        shown = once_each(events)
+        server.say(history_text(shown[max(len(shown) - arguments.n, 0) :]))
     return 0
 
 

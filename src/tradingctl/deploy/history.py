@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 
 from tradingctl.deploy.actor import actor
@@ -81,6 +81,23 @@ def read_events(server: Server) -> Iterator[Event]:
             yield Event(**{key: value for key, value in data.items() if key in known})
         except (ValueError, TypeError, AttributeError):
             continue  # a crash cut it short, or another version wrote it
+
+
+def once_each(events: Iterable[Event]) -> list[Event]:
+    """Return the events, of backups that failed in a row the last alone, with their number.
+
+    While a repository is away there is one every five minutes, and nothing else would be seen.
+    """
+    shown: list[Event] = []
+    row = 0
+    for each in events:
+        if shown and each.event == shown[-1].event == "backup-failed":
+            row += 1
+            shown[-1] = replace(each, detail=f"{each.detail} ({row} in a row)")
+        else:
+            row = 1
+            shown.append(each)
+    return shown
 
 
 def history_text(events: list[Event]) -> str:

@@ -6,6 +6,7 @@ import pytest
 from tests.unit.tradingctl.fakes import Machine
 
 from tradingctl.cli import main
+from tradingctl.deploy.history import record
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,14 @@ def test_a_hook_of_another_name_is_wrong_usage(machine: Machine) -> None:
     with pytest.raises(SystemExit) as raised:
         main(["hook", "post-install"], machine.server)
     assert raised.value.code == 2
+
+
+def test_backups_that_fail_for_a_night_do_not_hide_what_was_before(machine: Machine) -> None:
+    record(machine.server, "verified", "1")
+    for n in range(30):
+        record(machine.server, "backup-failed", "1", f"{n}: the repository is away")
+    record(machine.server, "install", "2")
+    assert main(["history"], machine.server) == 0
+    rows = machine.out.getvalue().splitlines()[1:]
+    assert [row.split()[2] for row in rows] == ["verified", "backup-failed", "install"]
+    assert "29: the repository is away (30 in a row)" in rows[1]
