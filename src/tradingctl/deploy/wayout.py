@@ -10,8 +10,11 @@ from tradingctl.deploy.plan import Plan, Step, plan_rollback
 from tradingctl.deploy.store import Kept
 from tradingctl.deploy.transaction import BY_HAND, Transaction
 from tradingctl.errors import TradingError
+from tradingctl.inventory import STACK, package_states
 from tradingctl.server import Server
 from tradingctl.verdict import Result, Verification
+
+LOOKING = ("journalctl", "tradingctl verify")
 
 
 def named(pending: Transaction) -> str:
@@ -22,10 +25,21 @@ def named(pending: Transaction) -> str:
 def stuck_text(server: Server, stuck: Transaction) -> str:
     """Return what is said of a transaction that was given up."""
     left = f"{named(stuck)} failed: {stuck.check}; " if stuck.check else ""
+    way = way_out(server, stuck)
+    # To look at what is wrong ends nothing yet.
+    after = f"\nonce that is mended: {_verify_again(server)}" if way.startswith(LOOKING) else ""
     return (
-        f"\nNO ROLLBACK: {stuck.detail}\n{left}nothing more is done without you"
-        f"\nnext: {way_out(server, stuck)}"
+        f"\nNO ROLLBACK: {stuck.detail}\n{left}nothing more is done without you{after}\nnext: {way}"
     )
+
+
+def _verify_again(server: Server) -> str:
+    """Return what asks the gate once more, and closes the installation when it lets it pass."""
+    try:
+        state = package_states(server.runner, [STACK]).get(STACK)
+    except TradingError:
+        state = None
+    return f"dpkg-reconfigure {STACK}" if state and state.complete else "dpkg --configure -a"
 
 
 def way_out(server: Server, stuck: Transaction) -> str:

@@ -15,7 +15,10 @@ from tradingctl.server import Server
 def market_notes(server: Server) -> Iterator[str]:
     """Give what an administrator should know, a line each; nothing where nothing was set up."""
     if resting := resting_units(server):
-        yield f"stopped until the market opens: {', '.join(resting)}"
+        yield (
+            f"stopped until the market opens: {', '.join(resting)};"
+            " to start them now: tradingctl market open --force"
+        )
     try:
         settings = read_market_settings(server.paths)
         if settings.refuse_upgrades or settings.holidays_file or resting:

@@ -213,7 +213,31 @@ def test_the_first_installation_has_nothing_to_go_back_to(bare: World) -> None:
     assert bare.tradingctl("recover") == 1
     said = bare.said()
     assert "NO ROLLBACK: no release was verified on this server before" in said
-    assert said.endswith("next: journalctl -u marketdata-stream.service -n 100\n")
+    assert said.endswith(
+        "\nonce that is mended: dpkg --configure -a"
+        "\nnext: journalctl -u marketdata-stream.service -n 100\n"
+    )
+    bare.bad.clear()
+    assert bare.dpkg.run(["dpkg", "--configure", "--pending"]).code == 0
+    assert bare.tradingctl("recover") == 0
+    assert bare.pending is None
+
+
+def test_where_the_release_is_back_and_ill_it_is_verified_again_once_that_is_mended(
+    world: World,
+) -> None:
+    world.bad |= {"1", "2"}
+    assert world.apt("2") == 100
+    said = world.said()
+    assert "NO ROLLBACK: release 1 is installed and" in said
+    assert said.endswith(
+        f"\nonce that is mended: dpkg-reconfigure {STACK}"
+        "\nnext: journalctl -u marketdata-stream.service -n 100\n"
+    )
+    world.bad.clear()
+    assert world.tradingctl("gate") == 0  # which is what it comes to
+    assert world.tradingctl("recover") == 0
+    assert (world.installed(), world.pending) == (ONE, None)
 
 
 def test_a_damaged_store_prints_a_command_that_can_work(world: World) -> None:

@@ -292,7 +292,10 @@ def test_status_says_what_rests_and_what_is_wrong(machine: Machine) -> None:
     machine.write("run/trading/ignore-window", "")
     assert main(["status"], machine.server) == 0
     said = machine.out.getvalue()
-    assert f"note         stopped until the market opens: {STREAM}, {API}\n" in said
+    assert (
+        f"note         stopped until the market opens: {STREAM}, {API};"
+        " to start them now: tradingctl market open --force\n"
+    ) in said
     assert "note         /usr/share/trading/nyse-holidays knows no holiday from today on" in said
     assert "note         /run/trading/ignore-window exists" in said
     machine.write("etc/trading/deploy.conf", "x\n")
