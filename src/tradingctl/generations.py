@@ -74,7 +74,7 @@ class Generations:
         if not (shipped / "RELEASE.json").is_file():
             raise TradingError(
                 f"{shipped}/RELEASE.json of component {self.name} is missing",
-                f"apt-get install --reinstall the package of {self.name}",
+                f"apt-get install --reinstall {self.name}",
             )
         if not tree.difference(shipped, self.paths.generation(self.name, version)):
             return None

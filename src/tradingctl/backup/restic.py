@@ -84,5 +84,6 @@ def _run(server: Server, restic: Mapping[str, str], command: Sequence[str], seco
         raise BackupError(
             f"restic {command[1]} failed with exit code {outcome.code}"
             f"{f' ({reason})' if reason else ''}: {outcome.said}",
-            f"(set -a; . {server.paths.backup_settings}; restic snapshots || restic init)",
+            f"(set -a; . {server.paths.backup_settings}; restic snapshots)"
+            "  # restic init instead makes a new repository",
         )

@@ -48,7 +48,7 @@ def parse_items(text: str) -> list[Item]:
         raise VetoError(
             f"apt speaks {head.splitlines()[0] if head else 'nothing'!r} and not version 3 of"
             " its protocol; see DPkg::Tools::Options in /etc/apt/apt.conf.d/80traderunner",
-            "apt-get install --reinstall traderunner-common",
+            "apt-config dump DPkg::Tools::Options",
         )
     items = []
     for line in rest.splitlines():

@@ -69,6 +69,8 @@ def test_another_version_of_the_protocol_is_refused_and_quoted(said: str) -> Non
         parse_items(said + "\n\nboard 1 < 2 /x.deb\n" if said else "")
     assert f"apt speaks {said or 'nothing'!r} and not version 3" in raised.value.message
     assert "/etc/apt/apt.conf.d/80traderunner" in raised.value.message
+    # Nothing that apt would have to install: this is asked before that as well.
+    assert raised.value.next_command == "apt-config dump DPkg::Tools::Options"
 
 
 # What is opened.

@@ -94,6 +94,18 @@ def test_margins_make_it_longer(machine: Machine, now: str, said: str) -> None:
         assert error.next_command.startswith("wait until ")
 
 
+def test_what_brings_lost_holidays_back_is_not_refused_for_them(machine: Machine) -> None:
+    machine.write("etc/trading/deploy.conf", REFUSE)
+    (machine.root / "usr/share/trading/nyse-holidays").unlink()
+    error = refused(machine, TRADING)
+    assert error
+    assert error.next_command == (
+        "TRADING_IGNORE_WINDOW=1 apt-get install --reinstall traderunner-common"
+    )
+    machine.environ["TRADING_IGNORE_WINDOW"] = "1"
+    assert refused(machine, TRADING) is None
+
+
 def test_the_administrators_holidays_replace_ours(machine: Machine) -> None:
     machine.write("etc/trading/deploy.conf", REFUSE + "HOLIDAYS_FILE=/etc/trading/days\n")
     machine.write("etc/trading/days", "2026-11-24  # a day of mourning\n")
