@@ -24,14 +24,13 @@ from tradingctl.description import Unit
 from tradingctl.errors import RestoreError, TradingError
 from tradingctl.files import sync_directory, write_whole
 from tradingctl.inventory import Inventory, service
+from tradingctl.market.session import resting_units
 from tradingctl.server import Server
 from tradingctl.systemd import UnitState
 from tradingctl.verdict import Verification
 from tradingctl.verify import verify
 
 RUNNING = ("active", "activating", "reloading")
-# What has failed was not stopped by anybody, and may have failed for its database.
-TO_START = (*RUNNING, "failed")
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def _restore(server: Server, inventory: Inventory, plan: Plan) -> Restored:
             stamp=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
             databases=tuple((each.component, each.name) for each in live),
             settings=plan.request.settings,
-            running=tuple(name for name, each in states.items() if each.active in TO_START),
+            running=_to_start(server, states),
         )
         # Before the first unit stops: it says which are to be started again.
         _write(server, record)
@@ -205,6 +204,21 @@ def _states(server: Server, units: Iterable[Unit]) -> dict[str, UnitState]:
     if systemd.absence(server):
         return {}
     return systemd.show(server.runner, [unit.name for unit in units])
+
+
+def _to_start(server: Server, states: Mapping[str, UnitState]) -> tuple[str, ...]:
+    """Return the units that are to run afterwards: those that do, and those that have failed.
+
+    Nobody stopped these, and they may have failed for their database; unless they rest until the
+    market opens, for a service may end with an error when it is stopped.
+    """
+    resting = resting_units(server)
+    return tuple(
+        name
+        for name, each in states.items()
+        if each.active in RUNNING
+        or (each.active == "failed" and name.removesuffix(".service") not in resting)
+    )
 
 
 def _stop(server: Server, units: list[Unit]) -> None:

@@ -404,6 +404,14 @@ def test_a_unit_that_has_failed_is_started(running: Machine) -> None:
     assert steps(running)[-1] == f"{START} {UNIT}"
 
 
+def test_a_unit_that_failed_when_the_market_closed_rests(running: Machine) -> None:
+    take(running)
+    running.write("run/trading/market-closed", f'["{NAME}"]')
+    running.system.units[NAME] = [unit_state(NAME, ActiveState="failed")]
+    assert call(running) == 0
+    assert steps(running) == []
+
+
 def test_where_nothing_ran_nothing_is_started_or_verified(running: Machine) -> None:
     take(running)
     running.system.units[NAME] = [unit_state(NAME, ActiveState="inactive")]
