@@ -62,7 +62,8 @@ class Examination:
             return self._verdict(Result.SKIPPED, reason=f"{state.put_aside} by the administrator")
         if self.denied and state.active == "inactive":
             return self._verdict(Result.SKIPPED, reason="policy-rc.d forbids to start it")
-        if self.resting and state.active == "inactive":
+        # A service may end with an error when it is stopped.
+        if self.resting and state.active in ("inactive", "failed"):
             return self._verdict(Result.SKIPPED, reason="stopped until the market opens")
         try:
             for finding in (*self._fragment(state), *self._versions()):

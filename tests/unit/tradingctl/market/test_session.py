@@ -260,10 +260,13 @@ def test_a_damaged_marker_means_that_the_usual_units_rest(machine: Machine, text
     assert "market-closed: " in machine.err.getvalue()
 
 
-def test_verify_passes_over_what_rests_and_not_over_what_failed(machine: Machine) -> None:
+@pytest.mark.parametrize("ended", ["inactive", "failed"])
+def test_verify_passes_over_what_rests_and_not_over_what_failed(
+    machine: Machine, ended: str
+) -> None:
     machine.healthy(stream())
     machine.write(MARKER, json.dumps([API, STREAM]))
-    machine.system.units[API] = [unit_state(API, **DOWN)]
+    machine.system.units[API] = [unit_state(API, ActiveState=ended)]
     assert main(["verify", API, STREAM, "--json"], machine.server) == 3
     found = {each["unit"]: each for each in json.loads(machine.out.getvalue())["units"]}
     assert found[f"{API}.service"]["reason"] == "stopped until the market opens"
