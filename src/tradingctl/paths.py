@@ -190,6 +190,16 @@ class Paths:
         return self.root / "etc/apt/sources.list.d/traderunner.sources"
 
     @property
+    def archive_keyring(self) -> Path:
+        """The keys that sign the archive of the stack, as apt reads them."""
+        return self.root / "usr/share/keyrings/traderunner-archive-keyring.pgp"
+
+    @property
+    def package_keyrings(self) -> Path:
+        """Where debsig-verify looks for keys that sign packages, a directory for each key."""
+        return self.root / "usr/share/debsig/keyrings"
+
+    @property
     def passwd(self) -> Path:
         """The user database of this file system."""
         return self.root / "etc/passwd"

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +56,12 @@ class Runner(Protocol):
     def follow(self, command: Sequence[str], extra: Mapping[str, str] = NOTHING) -> int:
         """Run ``command`` to its end, its output going where ours goes; return its exit code."""
 
+    def feed(self, command: Sequence[str], chunks: Iterable[bytes]) -> Outcome:
+        """Return what ``command`` did with ``chunks`` as its standard input.
+
+        Raises what ``chunks`` raises, and nothing else.
+        """
+
 
 class Programs:
     """The runner that really starts programs."""
@@ -94,6 +102,36 @@ class Programs:
             return NOT_FOUND
         except OSError:
             return NOT_EXECUTABLE
+
+    def feed(self, command: Sequence[str], chunks: Iterable[bytes]) -> Outcome:
+        """Return what ``command`` did with ``chunks`` as its standard input.
+
+        Raises what ``chunks`` raises, and nothing else.
+        """
+        # Files: a pipe that nobody reads while the input is written could stop both.
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            try:
+                process = subprocess.Popen(
+                    list(command), stdin=subprocess.PIPE, stdout=out, stderr=err,
+                    env=_environment(NOTHING),
+                )  # fmt: skip
+            except FileNotFoundError:
+                return Outcome(tuple(command), NOT_FOUND, "", f"{command[0]}: not found")
+            except OSError as error:
+                return Outcome(
+                    tuple(command), NOT_EXECUTABLE, "", f"{command[0]}: {error.strerror}"
+                )
+            # One that ends before it has read everything is judged by what it said.
+            with process, suppress(BrokenPipeError):
+                assert process.stdin is not None  # noqa: S101  (stdin=PIPE above)
+                for chunk in chunks:
+                    process.stdin.write(chunk)
+                process.stdin.close()
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode("utf-8", "replace"))
+        return Outcome(tuple(command), process.returncode, *texts)
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -7,13 +7,14 @@ preinst of each package for what dpkg does without apt.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tradingctl.backup.snapshot import take
 from tradingctl.backup.unfinished import refuse_unfinished
 from tradingctl.deploy import store, transaction
+from tradingctl.deploy.admission import Arrival, require_signed
 from tradingctl.deploy.debs import Deb, read_deb, stack_of
 from tradingctl.deploy.history import record
 from tradingctl.deploy.rollback import is_rollback
@@ -63,11 +64,12 @@ def parse_items(text: str) -> list[Item]:
 def before_apt(server: Server, items: Sequence[Item]) -> None:
     """Open a transaction if the items concern the stack, or veto it.
 
-    Raises VetoError, WindowError, NoSpaceError, BackupError, RestoreError, StoreError, OSError;
-    nothing is changed then.
+    Raises VetoError, UntrustedError, WindowError, NoSpaceError, BackupError, RestoreError,
+    StoreError, OSError; nothing is changed then.
     """
     stack, ours = _installed(server)
     files = {item.package: item.file for item in items if item.file}
+    _require_signed(server, items, stack or STACK, ours)
     if any(item.package == stack and item.action == REMOVE for item in items):
         if apart := sorted(ours & files.keys()):
             raise VetoError(
@@ -78,6 +80,18 @@ def before_apt(server: Server, items: Sequence[Item]) -> None:
         _is_open(server, {})
         return
     _begin(server, APT, files, {})
+
+
+def _require_signed(
+    server: Server, items: Sequence[Item], stack: str, ours: Collection[str]
+) -> None:
+    arrivals = [Arrival(each.package, each.version, each.file) for each in items if each.file]
+    try:
+        require_signed(server, arrivals, stack, ours)
+    except TradingError as error:
+        coming = {each.package: each.version for each in arrivals if each.package in ours}
+        record(server, "vetoed", "", error.message, versions=coming)
+        raise
 
 
 def before_unpack(server: Server, package: str, version: str) -> None:

@@ -16,9 +16,10 @@ from tradingctl import systemd
 from tradingctl.deploy import store, transaction
 from tradingctl.deploy.blocks import Block
 from tradingctl.deploy.history import record
+from tradingctl.deploy.keptkeys import require_kept
 from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.lock import HELD
-from tradingctl.deploy.plan import Plan, plan_rollback, plan_text
+from tradingctl.deploy.plan import Plan, Step, plan_rollback, plan_text
 from tradingctl.deploy.rollback import DPKG_SECONDS, roll_back, switch
 from tradingctl.deploy.transaction import BY_HAND, UNFINISHED, State, Transaction, untouched
 from tradingctl.deploy.versions import above
@@ -145,7 +146,10 @@ def plan_of(server: Server, pending: Transaction) -> Plan:
             "tradingctl rollback RELEASE, of those in: ls /var/lib/trading/releases",
         )
     blocked = _blocks(server, pending, target)
-    return plan_rollback(server, target, pending.before, blocked)
+    plan = plan_rollback(server, target, pending.before, blocked)
+    again = [(name, target.packages[name].file) for name in plan.of(Step.INSTALL)]
+    require_kept(server, store.folder_of(server.paths, target.release), again)
+    return plan
 
 
 def _blocks(server: Server, pending: Transaction, target: store.Kept) -> list[Block]:

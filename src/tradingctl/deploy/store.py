@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tradingctl import tree
 from tradingctl.deploy.debs import read_deb
+from tradingctl.deploy.keptkeys import keep_signers
 from tradingctl.description import Component, Stack, Unit
 from tradingctl.errors import ProgramFailedError, StoreError, TradingError
 from tradingctl.files import sha256, sync_directory, sync_file, write_whole
@@ -199,6 +200,7 @@ def seal(server: Server, stack: Stack, verified_at: str) -> Kept:
             sync_file(file)  # what was downloaded just now may be in memory alone
             packages[name] = KeptPackage(version, file.name, sha256(file), file.stat().st_size)
         _keep_descriptions(paths, stack, new / "descriptions")
+        keep_signers(server, new, {name: each.file for name, each in packages.items()})
         kept = Kept(stack.release, stack.package, stack.version, packages, verified_at)
         write_whole(new / MANIFEST, _text(kept), 0o600)
         final = folder_of(paths, stack.release)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -76,6 +76,7 @@ class FakeSystem:
     variables: list[dict[str, str]] = field(default_factory=list)
     asked: int = 0
     running: str = "running"
+    fed: bytes = b""
 
     def run(
         self,
@@ -111,6 +112,11 @@ class FakeSystem:
     def follow(self, command: Sequence[str], extra: Mapping[str, str] = NOTHING) -> int:
         """Answer as the program would."""
         return self.run(command, extra=extra).code
+
+    def feed(self, command: Sequence[str], chunks: Iterable[bytes]) -> Outcome:
+        """Answer as the program would, after reading everything."""
+        self.fed = b"".join(chunks)
+        return self.run(command)
 
     def _show(self, names: Sequence[str]) -> str:
         blocks = []

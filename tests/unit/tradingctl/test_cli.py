@@ -91,3 +91,12 @@ def test_a_program_that_is_missing_or_hangs_is_an_outcome() -> None:
     assert Programs().run(["sleep", "5"], timeout=0.05).code == 124
     outcome = Programs().run(["sh", "-c", "echo out; echo err >&2; exit 3"])
     assert (outcome.code, outcome.output, outcome.said) == (3, "out\n", "err")
+
+
+def test_a_program_is_fed_more_than_a_pipe_holds_and_may_stop_reading() -> None:
+    chunks = [b"x" * 100_000] * 10
+    fed = Programs().feed(["sh", "-c", "tee /dev/stderr | wc -c; exit 3"], chunks)
+    assert (fed.code, fed.output.strip(), len(fed.errors)) == (3, "1000000", 1_000_000)
+    assert Programs().feed(["true"], chunks).code == 0
+    assert Programs().feed(["/nonexistent/program"], chunks).code == 127
+    assert Programs().feed(["/etc/passwd"], chunks).code == 126

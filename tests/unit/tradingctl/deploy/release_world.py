@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -25,10 +25,12 @@ from tests.unit.tradingctl.fakes import (
 
 from tradingctl.cli import main
 from tradingctl.deploy import transaction
+from tradingctl.deploy.admission import Arrival
 from tradingctl.deploy.history import Event, read_events
 from tradingctl.deploy.lock import HELD
 from tradingctl.deploy.transaction import Transaction
 from tradingctl.description import Component, Stack, parse_stack
+from tradingctl.errors import UntrustedError
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory
 from tradingctl.process import NOTHING, Outcome
@@ -222,6 +224,8 @@ class World:
     """What the backup before an upgrade raises."""
     backed_up: list[Component] = field(default_factory=list)
     """The components whose databases were backed up last."""
+    unsigned: str = ""
+    """Why what arrives is not to be trusted; packages of the model have no signatures."""
 
     def __post_init__(self) -> None:
         self.dpkg.machine = self.machine
@@ -242,6 +246,7 @@ class World:
         patch("tradingctl.deploy.gate.verify", self._verify)
         patch("tradingctl.deploy.rollback.verify", self._verify)
         patch("tradingctl.deploy.incoming.take", self._backup)
+        patch("tradingctl.deploy.incoming.require_signed", self._admit)
         patch("os.sync", lambda: None)  # seconds on a busy machine
         patch("os.fsync", lambda _: None)
 
@@ -269,6 +274,12 @@ class World:
             for component, unit in inventory.units()
         )
         return Verification(inventory.release, verdicts)
+
+    def _admit(
+        self, server: Server, arrivals: Sequence[Arrival], stack: str, ours: Collection[str]
+    ) -> None:
+        if self.unsigned:
+            raise UntrustedError(self.unsigned)
 
     def _backup(self, server: Server, inventory: Inventory, kind: str, release: str) -> None:
         if self.refusal:

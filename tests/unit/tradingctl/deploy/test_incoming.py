@@ -322,3 +322,13 @@ def test_an_announcement_does_not_hide_a_verdict(world: World, state: State, ver
     before = world.pending
     assert unpack(world, STREAM, version) == 0
     assert world.pending == before
+
+
+def test_what_is_not_signed_is_refused_before_anything_is_looked_at(world: World) -> None:
+    text = protocol(world.publish("2"))
+    world.unsigned = "x.deb is not signed"
+    world.dpkg.commands.clear()
+    assert refused(world, text).message == "x.deb is not signed"
+    assert world.dpkg.ran("dpkg-deb") == []
+    assert world.pending is None
+    assert not (world.machine.paths.releases / ".incoming").exists()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 from tests.unit.tradingctl.deploy.release_world import BOARD, STACK, STREAM, World
 from tests.unit.tradingctl.fakes import unit_state
 
 from tradingctl.deploy.rollback import FORCES, is_rollback, switch
 from tradingctl.deploy.store import inventory_of, kept_release
+from tradingctl.errors import RollbackError
 from tradingctl.inventory import Inventory
+from tradingctl.server import Server
 
 UNIT = f"{STREAM}.service"
 STOP = f"deb-systemd-invoke stop {UNIT}"
@@ -163,3 +168,21 @@ def test_a_program_knows_that_a_rollback_started_it(world: World) -> None:
     assert not is_rollback(world.server)
     world.machine.environ["TRADING_ROLLBACK"] = "1"
     assert is_rollback(world.server)
+
+
+def test_packages_whose_signature_is_lost_are_not_installed_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.apt("2")
+    asked = []
+
+    def refuse(server: Server, folder: Path, files: Sequence[tuple[str, str]]) -> None:
+        asked.append((folder.name, [name for name, _ in files]))
+        raise RollbackError("release 1 cannot be installed again: x.deb is not signed", "look")
+
+    monkeypatch.setattr("tradingctl.deploy.settle.require_kept", refuse)
+    before = world.installed()
+    assert world.tradingctl("rollback", "1") != 0
+    assert asked == [("1", [STREAM, STACK])]
+    assert "x.deb is not signed" in world.said()
+    assert (world.installed(), world.active) == (before, "2")
