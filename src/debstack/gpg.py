@@ -143,23 +143,36 @@ def throwaway_home(runner: Runner) -> Iterator[Path]:
 
 
 def generate(user_id: str, home: Path, runner: Runner) -> tuple[str, bytes]:
-    """Make an ed25519 key without passphrase and expiry; return fingerprint and secret key.
-
-    A primary key that signs itself: debsig-verify finds its policy by the primary key only.
-    """
-    runner = runner.raising(SigningError)
-    command = [*_gpg(home), "--passphrase", "", "--status-fd", "1"]
-    made = runner.capture([*command, "--quick-gen-key", user_id, "ed25519", "sign", "never"])
-    created = [line.split() for line in made.text.splitlines() if " KEY_CREATED " in line]
-    if not created:
-        raise SigningError(f"gpg made no key for {user_id}", details=made.text.splitlines())
-    fingerprint = created[0][3]
-    exported = runner.capture([*_gpg(home), "--export-secret-keys", fingerprint])
+    """Make a key without passphrase; return fingerprint and secret key. Raises SigningError."""
+    fingerprint = new_key(user_id, home, ["--passphrase", ""], runner)
+    exported = runner.raising(SigningError).capture(
+        [*_gpg(home), "--export-secret-keys", fingerprint]
+    )
     return fingerprint, exported.stdout
 
 
-def read_public(path: Path, runner: Runner) -> tuple[tuple[str, ...], bytes]:
-    """Return the fingerprints and the binary form of the public keys in a file.
+def new_key(user_id: str, home: Path, passphrase: Sequence[str | Path], runner: Runner) -> str:
+    """Make an ed25519 key without expiry in a GnuPG home; return its fingerprint.
+
+    ``passphrase`` are gpg's options for it; without any the agent asks. A primary key that signs
+    itself: debsig-verify finds its policy by the primary key only. Raises SigningError.
+    """
+    command = [*_gpg(home), *passphrase, "--status-fd", "1"]
+    # --yes: a new key of a role may be called as the one before it.
+    make = ["--yes", "--quick-gen-key", user_id, "ed25519", "sign", "never"]
+    made = runner.capture([*command, *make], check=False)
+    created = [line.split() for line in made.text.splitlines() if " KEY_CREATED " in line]
+    if not created:
+        raise SigningError(
+            f"gpg made no key for {user_id}",
+            hint="" if passphrase else "name --passphrase-file FILE, or --no-passphrase",
+            details=made.stderr.decode("utf-8", "replace").splitlines(),
+        )
+    return created[0][3]
+
+
+def read_public(path: Path, runner: Runner) -> dict[str, bytes]:
+    """Return the public keys in a file in their binary form, by fingerprint.
 
     Raises SigningError if it holds none, or a secret key.
     """
@@ -176,7 +189,17 @@ def read_public(path: Path, runner: Runner) -> tuple[tuple[str, ...], bytes]:
         # The first fingerprint after a primary key is its own, later ones its subkeys'.
         primary = [n for n, line in enumerate(lines) if line[0] == "pub"]
         fingerprints = [next(line[9] for line in lines[n:] if line[0] == "fpr") for n in primary]
-        return tuple(fingerprints), runner.capture([*_gpg(home), "--export"]).stdout
+        return {each: export_public(each, home, runner) for each in fingerprints}
+
+
+def export_public(fingerprint: str, home: Path, runner: Runner) -> bytes:
+    """Return the public half of a key in a GnuPG home, binary; empty if it has none."""
+    return runner.capture([*_gpg(home), "--export", fingerprint], check=False).stdout
+
+
+def require_usable(key: Key, home: Path, runner: Runner) -> None:
+    """Raise SigningError unless a GnuPG home holds the key's private half and it may sign."""
+    _ready(key, home, runner)
 
 
 def verify(

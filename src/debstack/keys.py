@@ -1,35 +1,61 @@
 """Which keys sign: the package key signs every .deb, the repository key signs the archive.
 
-They are named by environment variables and lie in the user's GnuPG home. Where none is named, two
-development keys are made once under the build folder, so that the whole chain can be tried.
+They are named by packaging/keys/keys.toml or by environment variables, and lie in the user's GnuPG
+home. Where none is named, two development keys are made once under the build folder, so that the
+whole chain can be tried.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from debstack import gpg
 from debstack.errors import SigningError
 from debstack.gpg import Key
+from debstack.model.signers import (
+    FINGERPRINT,
+    PACKAGE,
+    REPOSITORY,
+    SIGNERS_FILE,
+    Role,
+    Signers,
+)
 from debstack.process import Runner
 
 PACKAGE_VARIABLE = "DEBSTACK_PACKAGE_KEY"
 REPOSITORY_VARIABLE = "DEBSTACK_REPO_KEY"
-_FINGERPRINT = re.compile(r"[0-9A-F]{40}")
+PASSPHRASES_VARIABLE = "DEBSTACK_PASSPHRASES"
+"""Names a folder of files with a passphrase each, called as the fingerprint of its key."""
+
+_VARIABLES = (PACKAGE_VARIABLE, REPOSITORY_VARIABLE)
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The two keys of a build; always different ones, so that losing one is not losing both."""
+    """The keys of a build; always different ones, so that losing one is not losing all.
+
+    ``keyring`` signs the keyring package while the package key is replaced: the key that all
+    servers know. ``channels`` are the repository keys by role, all of which sign together; see
+    :meth:`signers`.
+    """
 
     package: Key
     repository: Key
+    keyring: Key | None = None
+    channels: Mapping[str, tuple[Key, ...]] = field(default_factory=dict)
+
+    def signers(self, channel: str) -> tuple[Key, ...]:
+        """Return the repository keys that sign a channel, all of them together."""
+        return self.channels.get(channel) or self.channels.get(REPOSITORY) or (self.repository,)
+
+    def of_package(self, *, keyring: bool) -> Key:
+        """Return the key that signs a package, or the keyring package."""
+        return self.keyring if keyring and self.keyring else self.package
 
     @property
     def development(self) -> bool:
@@ -37,13 +63,18 @@ class Keys:
         return self.package.development or self.repository.development
 
 
-def load(build_dir: Path, environ: Mapping[str, str], runner: Runner) -> Keys:
-    """Return the keys that ``environ`` names, or the development keys under ``build_dir``/keys.
+def load(
+    build_dir: Path, environ: Mapping[str, str], runner: Runner, signers: Signers | None = None
+) -> Keys:
+    """Return the keys that ``signers`` or ``environ`` name, else the development keys.
 
-    Raises SigningError if only one is named, both are the same, or a fingerprint is not 40 hex
-    digits. Whether a named key can sign is found out when it signs.
+    Those lie under ``build_dir``/keys. Raises SigningError if a role has no key, two have the same,
+    a fingerprint is not 40 hex digits, or both places name keys and not the same. Whether a named
+    key can sign is found out when it signs.
     """
     given = [name for name in (PACKAGE_VARIABLE, REPOSITORY_VARIABLE) if environ.get(name)]
+    if signers and signers.roles:
+        return _keys_of_roles(signers.roles, environ)
     if not given:
         return _development_keys(build_dir / "keys", runner)
     if len(given) == 1:
@@ -52,13 +83,37 @@ def load(build_dir: Path, environ: Mapping[str, str], runner: Runner) -> Keys:
             f"{given[0]} is set and {missing} is not",
             hint=f"export {missing}=FINGERPRINT, or unset both to use development keys",
         )
-    keys = Keys(_named_key(PACKAGE_VARIABLE, environ), _named_key(REPOSITORY_VARIABLE, environ))
+    package, repository = (
+        named_key(_fingerprint(name, environ), name, environ) for name in _VARIABLES
+    )
+    keys = Keys(package, repository)
     if keys.package.fingerprint == keys.repository.fingerprint:
         raise SigningError(
             f"{PACKAGE_VARIABLE} and {REPOSITORY_VARIABLE} name the same key",
-            hint="gpg --quick-gen-key 'NAME <ADDRESS>' ed25519 sign never  # a key of its own",
+            hint="debstack key new package; debstack key new repository",
         )
     return keys
+
+
+def _keys_of_roles(roles: Mapping[str, Role], environ: Mapping[str, str]) -> Keys:
+    for role, variable in zip((PACKAGE, REPOSITORY), _VARIABLES, strict=True):
+        if role not in roles:
+            raise SigningError(
+                f"{SIGNERS_FILE} names no {role} key", hint=f"debstack key new {role}"
+            )
+        if environ.get(variable) and _fingerprint(variable, environ) not in roles[role].sign:
+            raise SigningError(
+                f"{variable} names another key than {SIGNERS_FILE}, where"
+                f" {', '.join(roles[role].sign)} signs",
+                hint=f"unset {variable}",
+            )
+    signing = {
+        role: tuple(named_key(each, variable_of(role), environ) for each in roles[role].sign)
+        for role in roles
+    }
+    known = named_key(roles[PACKAGE].trust[0], PACKAGE_VARIABLE, environ)
+    package = signing.pop(PACKAGE)[0]
+    return Keys(package, signing[REPOSITORY][0], known, signing)
 
 
 def home_of(environ: Mapping[str, str]) -> Path:
@@ -68,21 +123,43 @@ def home_of(environ: Mapping[str, str]) -> Path:
     return Path(environ["HOME"], ".gnupg") if environ.get("HOME") else Path.home() / ".gnupg"
 
 
-def _named_key(variable: str, environ: Mapping[str, str]) -> Key:
-    fingerprint = environ[variable].replace(" ", "").upper()
-    if not _FINGERPRINT.fullmatch(fingerprint):
-        raise SigningError(
-            f"{variable} is not a full fingerprint (40 hex digits): {environ[variable]!r}",
-            hint="gpg --list-secret-keys --with-fingerprint",
-        )
+def variable_of(role: str) -> str:
+    """Return the variable that the names of a role's other variables begin with."""
+    return PACKAGE_VARIABLE if role == PACKAGE else REPOSITORY_VARIABLE
+
+
+def named_key(fingerprint: str, variable: str, environ: Mapping[str, str]) -> Key:
+    """Return a key of the user's GnuPG home with the file of its passphrase, if one is named.
+
+    Raises SigningError if a file is named and not there.
+    """
+    folder = environ.get(PASSPHRASES_VARIABLE)
+    if folder and Path(folder, fingerprint).is_file():
+        passphrase = Path(folder, fingerprint).absolute()
+        return Key(fingerprint, home_of(environ), None, passphrase, development=False)
     file = environ.get(f"{variable}_PASSPHRASE_FILE")
     if file and not Path(file).is_file():
         raise SigningError(
             f"{variable}_PASSPHRASE_FILE names no file: {file}",
             hint=f"unset {variable}_PASSPHRASE_FILE if the key has no passphrase",
         )
-    passphrase = Path(file).absolute() if file else None
-    return Key(fingerprint, home_of(environ), None, passphrase, development=False)
+    named = Path(file).absolute() if file else None
+    return Key(fingerprint, home_of(environ), None, named, development=False)
+
+
+def fingerprint_of(what: str, text: str) -> str:
+    """Return a fingerprint as a person may write it; raises SigningError if it is none."""
+    fingerprint = text.replace(" ", "").upper()
+    if not FINGERPRINT.fullmatch(fingerprint):
+        raise SigningError(
+            f"{what} is not a full fingerprint (40 hex digits): {text!r}",
+            hint="gpg --list-secret-keys --with-fingerprint",
+        )
+    return fingerprint
+
+
+def _fingerprint(variable: str, environ: Mapping[str, str]) -> str:
+    return fingerprint_of(variable, environ[variable])
 
 
 def _development_keys(folder: Path, runner: Runner) -> Keys:

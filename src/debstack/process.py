@@ -22,7 +22,8 @@ from debstack.errors import BuildError, DebstackError, ToolMissingError
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 25
 _SHOWN_LENGTH = 300
-_PASSED_ON = ("HOME", "TMPDIR", "USER", "LOGNAME", "XDG_RUNTIME_DIR")
+# GPG_TTY: where gpg's agent asks for a passphrase.
+_PASSED_ON = ("GPG_TTY", "HOME", "TMPDIR", "USER", "LOGNAME", "XDG_RUNTIME_DIR")
 # What the network clients need to reach an index or a git server from behind a proxy or mirror.
 _NETWORK_PREFIXES = ("PIP_", "UV_", "SSL_CERT_", "GIT_SSH")
 _NETWORK_NAMES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "SSH_AUTH_SOCK")

@@ -99,9 +99,11 @@ def _render(release: Release, package: str, folder: Path) -> None:
     elif package == IBGATEWAY:
         contents.ibgateway_contents(release, package, folder)
     elif package == names.keyring:
-        keys = {"repository": b"repository key\n", "package": b"package key\n"}
-        version = release.version(package)
-        contents.keyring_contents(release, version, keys, "A" * 40, True, folder)
+        keys = {
+            "repository": {"B" * 40: b"repository key\n"},
+            "package": {"A" * 40: b"package key\n"},
+        }
+        contents.keyring_contents(release, release.version(package), keys, True, folder)
     else:
         _render_component(release, release.definition.component(package), folder)
 

@@ -15,6 +15,7 @@ from debstack.model.definition import Definition, Target
 from debstack.model.lock import Lock, read_lock
 from debstack.model.places import lock_file
 from debstack.model.reading import load
+from debstack.model.signers import Signers, read_signers
 from debstack.pipeline.build import Folders
 from debstack.pipeline.contents import Workshop
 from debstack.process import Runner
@@ -67,14 +68,20 @@ class Project:
     @cached_property
     def keys(self) -> keys.Keys:
         """The signing keys, or development keys with a warning. Raises SigningError."""
-        loaded = keys.load(self.folders.build, os.environ, self.runner)
+        loaded = keys.load(self.folders.build, os.environ, self.runner, self.signers)
         if loaded.development:
             self.log.warn(
                 "signing with DEVELOPMENT KEYS of this machine, kept in build/keys: good for trying"
-                " things out, refused by production channels. Set DEBSTACK_PACKAGE_KEY and"
-                " DEBSTACK_REPO_KEY to sign with your own."
+                " things out, refused by production channels. Make your own: debstack key new"
             )
         return loaded
+
+    @cached_property
+    def signers(self) -> Signers:
+        """The keys that packaging/keys names, by role. Raises DefinitionError."""
+        found = read_signers(self.root)
+        found.require_channels([each.name for each in self.definition.stack.channels])
+        return found
 
     def target(self, name: str | None) -> Target:
         """Return the target called ``name``, by default the first one."""

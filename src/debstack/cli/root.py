@@ -9,7 +9,7 @@ import click
 
 from debstack.cli.project import Project
 
-_COMMANDS = ("build", "diff", "fetch", "lock", "publish")
+_COMMANDS = ("build", "diff", "fetch", "key", "lock", "publish")
 
 
 class _Commands(click.Group):

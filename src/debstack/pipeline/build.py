@@ -186,7 +186,8 @@ def _action(release: Release, folders: Folders, keys: Keys, name: str) -> Action
         return Action(name, version, inputs, True, "not built yet")
     if record.inputs != inputs:
         return Action(name, version, inputs, True, "its inputs changed")
-    if record.key != keys.package.fingerprint:
+    signer = keys.of_package(keyring=name == Names.of(release.definition).keyring)
+    if record.key != signer.fingerprint:
         return Action(name, version, inputs, True, "it is signed with another key")
     deb = folder / record.file
     if not deb.is_file() or sha256_of(deb) != record.sha256:

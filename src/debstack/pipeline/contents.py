@@ -25,6 +25,7 @@ from debstack.model.requirements import RequirementsLock, parse_requirements
 from debstack.model.sandbox import directives
 from debstack.pipeline.packages import Names, tradingctl_files
 from debstack.process import Runner
+from debstack.render import render_one
 from debstack.steps import stage, venv
 from debstack.steps.package import Changelog, shared_library_depends, write_debian
 from debstack.steps.wheels import collect
@@ -290,36 +291,63 @@ def ibgateway_contents(release: Release, name: str, folder: Path) -> None:
 
 
 def keyring_contents(
-    release: Release, version: str, keys: Mapping[str, bytes], policy_key: str,
+    release: Release, version: str, trusted: Mapping[str, Mapping[str, bytes]],
     development: bool, folder: Path,
 ) -> None:  # fmt: skip
     """Write payload and debian/ of the package that tells apt about the repository.
 
-    ``keys`` are the binary public keys by role (repository, package), ``policy_key`` the
-    fingerprint of the package key, for debsig-verify's policy.
+    ``trusted`` are the binary public keys by role (repository, package, channels with a key of
+    their own), then by fingerprint.
     """
     name = Names.of(release.definition).keyring
     stack = release.definition.stack
+    payload = folder / "payload"
+    files = {
+        role: f"usr/share/keyrings/{name}{'' if role == 'repository' else f'-{role}'}.pgp"
+        for role in trusted
+        if role != "package"
+    }
     values = {
         **release.values(),
         "uri": stack.archive.uri,
         "origin": stack.archive.origin,
-        "suite": f"{release.target.name}-{stack.channels[0].name}",
+        "channels": [
+            {
+                "suite": f"{release.target.name}-{each.name}",
+                "key": f"/{files.get(each.name, files['repository'])}",
+            }
+            for each in stack.channels
+        ],
+        "own_keys": len(files) > 1,
         "architecture": release.target.architecture,
         "development": development,
-        "key_id": policy_key[-16:],
     }
     changelog = release.changelog(name, version, "the keys and the address of the repository")
     write_debian("keyring", name, changelog, values, folder)
-    places = {
-        "repository": f"usr/share/keyrings/{name}.pgp",
-        "package": f"usr/share/debsig/keyrings/{policy_key[-16:]}/{stack.name}.pgp",
-    }
-    for role, place in places.items():
-        path = folder / "payload" / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(keys[role])
-    venv.normalise(folder / "payload", changelog.epoch)
+    for role, place in files.items():
+        _write(payload / place, b"".join(trusted[role].values()))
+    for fingerprint, key in trusted["package"].items():
+        _write_policy(name, stack.name, fingerprint[-16:], key, payload)
+    venv.normalise(payload, changelog.epoch)
+
+
+def _write_policy(keyring: str, stack: str, key_id: str, key: bytes, payload: Path) -> None:
+    """Write what debsig-verify, which looks in /etc, needs to accept packages of a key.
+
+    The policy is no conffile, for dpkg keeps those of keys that are trusted no more.
+    """
+    _write(payload / f"usr/share/debsig/keyrings/{key_id}/{stack}.pgp", key)
+    policy = f"/usr/share/{keyring}/{key_id}.pol"
+    text = render_one("_debsig_policy", {"stack": stack, "key_id": key_id})
+    _write(payload / policy.lstrip("/"), text.encode())
+    link = payload / f"etc/debsig/policies/{key_id}/{stack}.pol"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(policy)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def paragraph(text: str) -> str:

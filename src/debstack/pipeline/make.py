@@ -11,11 +11,12 @@ from pathlib import Path
 
 from debstack.digest import sha256_of
 from debstack.errors import DebstackError
+from debstack.gpg import Key
 from debstack.keys import Keys
 from debstack.model.definition import Component
 from debstack.pipeline import contents
 from debstack.pipeline.contents import Release, Workshop
-from debstack.pipeline.keyring import public_halves
+from debstack.pipeline.keyring import trusted_keys
 from debstack.pipeline.packages import kind_of
 from debstack.process import Runner
 from debstack.steps import sign
@@ -85,9 +86,14 @@ def make(release: Release, keys: Keys, order: Order, keep: Path, workshop: Works
     except DebstackError as error:
         error.log = log
         raise
-    record = _keep(order, built, signed, keep, keys, start, mine.runner)
+    key = _signer(release, order, keys)
+    record = _keep(order, built, signed, keep, key, start, mine.runner)
     discard(work)
     return record
+
+
+def _signer(release: Release, order: Order, keys: Keys) -> Key:
+    return keys.of_package(keyring=kind_of(order.package, release.definition) == "keyring")
 
 
 def _build(release: Release, keys: Keys, order: Order, folder: Path, workshop: Workshop) -> Package:
@@ -108,8 +114,7 @@ def _build(release: Release, keys: Keys, order: Order, folder: Path, workshop: W
         contents.keyring_contents(
             release,
             order.version,
-            public_halves(release.project, keys, workshop.runner),
-            keys.package.fingerprint,
+            trusted_keys(release.project, keys, workshop.runner),
             keys.development,
             folder,
         )
@@ -155,6 +160,7 @@ def _lint_and_sign(
     component = kind_of(name, release.definition) == "component"
     unlinted = (f"usr/lib/trading/{name}/.venv",) if component else ()
     signed = folder.parent / built.deb.name
+    key = _signer(release, order, keys)
 
     def check() -> None:
         with log.step(name, "lintian"):
@@ -163,7 +169,7 @@ def _lint_and_sign(
     with ThreadPoolExecutor(1) as pool:
         checked = pool.submit(check)
         with log.step(name, "sign"):
-            sign.sign(built.deb, signed, keys.package, workshop.runner)
+            sign.sign(built.deb, signed, key, workshop.runner)
         checked.result()
     return signed
 
@@ -173,7 +179,7 @@ def _keep(
     built: Package,
     signed: Path,
     keep: Path,
-    keys: Keys,
+    key: Key,
     start: float,
     runner: Runner,
 ) -> Built:
@@ -195,7 +201,7 @@ def _keep(
         sha256=sha256_of(deb),
         payload=payload,
         inputs=order.inputs,
-        key=keys.package.fingerprint,
+        key=key.fingerprint,
         seconds=round(time.monotonic() - start, 1),
         built=True,
     )

@@ -19,6 +19,7 @@ from debstack.model.definition import Definition, Target
 from debstack.model.lock import LockedComponent
 from debstack.model.places import packaging_folder
 from debstack.model.rules_stack import own_packages
+from debstack.model.signers import PACKAGE, public_key_path, read_signers
 from debstack.render import templates_folder
 
 Kind = Literal["component", "keyring", "common", "stack", "ibgateway"]
@@ -94,10 +95,9 @@ def input_digest(
         "target": asdict(target),
         "files": dict(_files(kind)),
     }
-    package_key = packaging_folder(project) / "keys" / "package.asc"
-    if package_key.is_file():
+    if signer := package_signer(project, kind):
         # It signs every package, and a signature is part of a package's bits.
-        document["package_key"] = sha256_of(package_key)
+        document["package_key"] = signer
     if component is not None:
         defined = definition.component(package)
         document["definition"] = asdict(defined)
@@ -116,6 +116,17 @@ def input_digest(
         document["components"] = stack.components
     text = json.dumps(document, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def package_signer(project: Path, kind: Kind) -> str:
+    """Return what names the key that signs packages of ``kind``; empty if the project does not.
+
+    That servers learn to trust a second key changes the keyring and no other package.
+    """
+    if role := read_signers(project).roles.get(PACKAGE):
+        return role.trust[0] if kind == "keyring" else role.sign[0]
+    package_key = public_key_path(project, PACKAGE)
+    return sha256_of(package_key) if package_key.is_file() else ""
 
 
 def public_keys(project: Path) -> list[Path]:

@@ -84,7 +84,7 @@ def publish(
             root,
             suite,
             debs,
-            [keys.repository],
+            keys.signers(channel.name),
             now=now,
             grace=timedelta(days=definition.stack.archive.grace_days),
             runner=runner,
@@ -103,8 +103,9 @@ def _refuse_development(suite: Suite, keys: Keys) -> None:
 
 def _verify(planned: Plan, keys: Keys, runner: Runner) -> None:
     """Raise SigningError unless the package key signed every package that is to be added."""
-    with gpg.signing([keys.package], runner) as ring:
+    known = [keys.package, *([keys.keyring] if keys.keyring not in (None, keys.package) else [])]
+    with gpg.signing(known, runner) as ring:
         for addition in planned.additions:
             signer = sign.verify(addition.source, ring.keyring, runner)
-            if signer != keys.package.fingerprint:
+            if signer not in [key.fingerprint for key in known]:
                 raise SigningError(f"{addition.source} is signed by {signer}")
