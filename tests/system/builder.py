@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -35,12 +36,17 @@ def build_in_root(release: str, python: str, project: Path, timeout: float) -> N
     """
     cache = cache_directory()
     shares = {str(project): project, str(cache): cache}
+    environment = {"PYTHONPATH": f"{project}/src:{_TOOLS}", "DEBSTACK_CACHE_DIR": str(cache)}
+    if home := os.environ.get("GNUPGHOME"):
+        # Keys that the test has made.
+        shares[home] = Path(home)
+        environment["GNUPGHOME"] = home
     root = base_root(release, PACKAGES)
     with Machine(root, binds={_TOOLS: _needs(python)}, shares=shares) as machine:
         machine.chroot_run(
             *("/usr/bin/python3", "-m", "debstack", "--project", str(project)),
             *("build", "--target", release, "--offline"),
-            env={"PYTHONPATH": f"{project}/src:{_TOOLS}", "DEBSTACK_CACHE_DIR": str(cache)},
+            env=environment,
             timeout=timeout,
         )
 
