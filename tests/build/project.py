@@ -127,8 +127,13 @@ class Project:
 
 
 def copy_of_this_project(folder: Path) -> Project:
-    """Copy what git knows of this project, or would add, to ``folder``."""
+    """Copy what git knows of this project, or would add, to ``folder``.
+
+    Not the public keys, if there are any: nobody who runs the tests has the private ones.
+    """
     for name in _project_files():
+        if name.startswith("packaging/keys/"):
+            continue
         source, target = ROOT / name, folder / name
         # A file that is deleted and not yet committed is still listed.
         if source.is_symlink() or source.is_file():

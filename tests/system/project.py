@@ -160,7 +160,8 @@ def project_of_repository(root: Path, change: Callable[[Path], None] | None = No
     and what differs from the last build has to be built.
     """
     for name in FOLDERS:
-        ignored = shutil.ignore_patterns("__pycache__")
+        # The tests have no private keys, so they want no public ones.
+        ignored = shutil.ignore_patterns("__pycache__", *(["keys"] if name == "packaging" else []))
         shutil.copytree(REPOSITORY / name, root / name, symlinks=True, ignore=ignored)
     if (REPOSITORY / "build" / "keys").is_dir():
         shutil.copytree(REPOSITORY / "build" / "keys", root / "build" / "keys")

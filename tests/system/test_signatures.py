@@ -33,7 +33,10 @@ from tests.system.stack import (
 )
 from tests.unit.tradingctl.deploy.debfile import ar
 
-pytestmark = pytest.mark.system
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True, scope="module"),
+]
 
 API = "automatictrader-api"
 STACK = "traderunner-stack"

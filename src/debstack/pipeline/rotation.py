@@ -182,11 +182,12 @@ def advice(name: str, role: Role, keyring: str, *, dropped: bool = False) -> Adv
     old, new = role.trust[0], role.trust[-1]
     command = f"debstack key rotate {name} --step"
     everywhere = f"every server has the keyring with both keys: dpkg-query -W {keyring}"
-    release = "git commit packaging; debstack lock; debstack build; debstack publish"
+    release = "git commit packaging; debstack lock, build, publish, and promote to every channel"
+    resign = "git commit packaging; debstack refresh, which signs every channel anew"
     if role.stage is Stage.TRUST:
         return Advice(
             f"{name}: {old} signs; the keyring introduces {new}",
-            (f"{release}, and on to every channel", f"on each server: apt-get install {keyring}"),
+            (release, f"on each server: apt-get install {keyring}"),
             "at once: a server that knows one of them is content"
             if name != PACKAGE
             else everywhere,
@@ -195,23 +196,22 @@ def advice(name: str, role: Role, keyring: str, *, dropped: bool = False) -> Adv
     if role.stage is Stage.BOTH:
         return Advice(
             f"{name}: {old} and {new} sign",
-            ("git commit packaging; debstack publish, and so every channel that they sign",),
+            (resign,),
             f"{everywhere}. A server without it would refuse the archive: there, dpkg -i its file",
             f"{command} new",
         )
     if role.stage is Stage.NEW:
-        signed = "debstack publish, and so every channel that it signs"
         return Advice(
             f"{name}: {new} signs; servers still trust {old}",
-            (f"git commit packaging; {signed}" if name != PACKAGE else release,),
+            (release if name == PACKAGE else resign,),
             "no server has to install from the archive what only the old key signed"
             if name == PACKAGE
-            else "every channel is published anew",
+            else "every channel is signed anew, and copied to where servers look for it",
             f"{command} drop",
         )
     return Advice(
         f"{name}: {old} signs and is the only one that servers trust",
-        (f"{release}, and on to every channel",) if dropped else (),
+        (release,) if dropped else (),
         "",
         f"to replace it: debstack key new {name}; {command} trust --to FINGERPRINT",
     )

@@ -92,7 +92,6 @@ def _judge(deb: SignedDeb, outcome: Outcome, keys: PackageKeys) -> str:
         outcome.code != 0
         or judged != ["GOODSIG"]
         or words.count("NEWSIG") != 1
-        or words.count("VALIDSIG") != 1
         or "PLAINTEXT" in words
         or not _is_plain(valid)
     ):

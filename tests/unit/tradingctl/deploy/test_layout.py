@@ -122,6 +122,11 @@ def test_other_members_are_refused(path: Path, members: list[tuple[str, bytes]])
     assert "does not have the layout of a signed package" in refusal(path)
 
 
+def test_a_name_that_is_not_ascii_is_refused(path: Path) -> None:
+    path.write_bytes(WHOLE.replace(b"_gpgorigin", b"_gpgor\xefgin"))
+    assert "no header as dpkg-deb writes it" in refusal(path)
+
+
 def with_header(**changed: str) -> bytes:
     """Return the file with another header of its data."""
     start = WHOLE.index(header(DATA[0], len(DATA[1])))
@@ -164,6 +169,7 @@ def test_sizes_are_plain_numbers(path: Path, size: str) -> None:
         b"\x7fELF",
         WHOLE[:-1],
         WHOLE[:-20],
+        ar(*SIGNED[:3], ("_gpgorigin", b"even"))[:-2],
         WHOLE + b"\n",
         WHOLE + b"trailing garbage",
         WHOLE + WHOLE,
