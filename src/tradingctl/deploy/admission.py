@@ -48,7 +48,7 @@ def require_signed(
         return
     with _trusted(server, wanted) as keys:
         for arrival in wanted:
-            if keys.files or arrival.package != KEYRING:
+            if arrival.package != KEYRING:  # it was the first that had to prove itself
                 _require(server, arrival, keys)
         # What the release names can be asked only when it is known to be one of ours.
         releases = [each.path for each in wanted if each.package == stack]

@@ -156,7 +156,7 @@ def test_fingerprints_are_those_of_primary_keys_in_either_format() -> None:
     subkey = packet(14, OTHER)
     assert fingerprints(packet(6, BODY) + packet(13, b"Ops") + subkey) == [ONE]
     new = b"\xc6" + bytes([len(BODY)]) + BODY
-    two_octets = b"\xcd" + bytes([192, 8]) + b"x" * 200
+    two_octets = b"\xcd" + bytes([193, 8]) + b"x" * 456
     five_octets = b"\xc6\xff" + len(OTHER).to_bytes(4, "big") + OTHER
     assert fingerprints(new + two_octets + five_octets) == [ONE, TWO]
     long = bytes([0x80 | 6 << 2 | 1]) + len(BODY).to_bytes(2, "big") + BODY
