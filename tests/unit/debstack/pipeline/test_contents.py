@@ -8,7 +8,12 @@ import pytest
 from tests.unit.debstack.pipeline.release import release
 
 from debstack.errors import LockError
-from debstack.pipeline.contents import Release, _write_component_debian, paragraph
+from debstack.pipeline.contents import (
+    Release,
+    _write_component_debian,
+    keyring_contents,
+    paragraph,
+)
 from debstack.steps.venv import Environment
 
 
@@ -78,3 +83,42 @@ def test_who_wrote_a_distribution_and_under_which_licence(
     assert ", libfoo1 (>= 1.2) | libfoo2\n" in control
     assert f"XB-Git-Commit: {demo.lock.components['web'].commit}\n" in control
     assert "python3 (<< 3.12~)" in control
+
+
+ONE, TWO, OTHER = "A" * 40, "B" * 40, "C" * 40
+
+
+def keyring_of(demo: Release, folder: Path, **roles: dict[str, bytes]) -> Path:
+    """Return the payload of a keyring that ships these keys by role."""
+    folder.mkdir()
+    keyring_contents(demo, "1.0", roles, development=False, folder=folder)
+    return folder / "payload"
+
+
+def test_the_keyring_has_a_policy_for_each_package_key(demo: Release, tmp_path: Path) -> None:
+    keys = {ONE: b"one", TWO: b"two"}
+    payload = keyring_of(demo, tmp_path / "k", repository={OTHER: b"other"}, package=keys)
+    for fingerprint, key in keys.items():
+        key_id = fingerprint[-16:]
+        ring = payload / f"usr/share/debsig/keyrings/{key_id}/demo.pgp"
+        assert ring.read_bytes() == key
+        policy = payload / f"etc/debsig/policies/{key_id}/demo.pol"
+        text = (payload / str(policy.readlink()).lstrip("/")).read_text()
+        assert text.count(f'id="{key_id}"') == 3
+    assert len(list((payload / "etc/debsig/policies").iterdir())) == 2
+
+
+def test_a_channel_with_a_key_of_its_own_trusts_no_other(demo: Release, tmp_path: Path) -> None:
+    keys = {"repository": {ONE: b"one", TWO: b"two"}, "package": {OTHER: b"other"}}
+    shared = keyring_of(demo, tmp_path / "shared", **keys)
+    rings = "usr/share/keyrings/demo-archive-keyring"
+    assert (shared / f"{rings}.pgp").read_bytes() == b"onetwo"
+    sources = "etc/apt/sources.list.d/demo.sources"
+    assert "change Suites:\n" in (shared / sources).read_text()
+    apart = keyring_of(demo, tmp_path / "apart", **keys, prod={"D" * 40: b"prod"})
+    assert (apart / f"{rings}.pgp").read_bytes() == b"onetwo"
+    assert (apart / f"{rings}-prod.pgp").read_bytes() == b"prod"
+    text = (apart / sources).read_text()
+    assert "change Suites and Signed-By:\n" in text
+    assert f"#   Suites: bookworm-prod\n#   Signed-By: /{rings}-prod.pgp\n" in text
+    assert f"\nSigned-By: /{rings}.pgp\n" in text

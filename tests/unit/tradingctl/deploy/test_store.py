@@ -23,6 +23,7 @@ from tradingctl.deploy.store import (
 )
 from tradingctl.description import Stack
 from tradingctl.errors import StoreError
+from tradingctl.server import Server
 
 DEB_1 = f"{STREAM}_1_all.deb"
 
@@ -186,3 +187,15 @@ def test_the_oldest_may_go(world: World) -> None:
         Removal("1", "verified before the last 2"),
     ]
     assert surplus(kept[:2], 2) == []
+
+
+def test_signers_are_kept_with_a_release(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+
+    def keep(server: Server, folder: Path, files: dict[str, str]) -> None:
+        assert all((folder / name).is_file() for name in files.values())
+        asked[folder.name] = files
+
+    monkeypatch.setattr("tradingctl.deploy.store.keep_signers", keep)
+    world.apt("2")
+    assert asked == {".new": {STREAM: f"{STREAM}_2_all.deb", STACK: f"{STACK}_2_all.deb"}}
