@@ -29,10 +29,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Channel:
-    """A place to publish to; the apt suite is ``<target>-<channel>``."""
+    """A place to publish to; the apt suite is ``<target>-<channel>``.
+
+    ``signing_keys`` are the fingerprints of the repository keys that sign it, all of them together;
+    without any, the repository key of the build does.
+    """
 
     name: str
     production: bool
+    signing_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,14 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class Retention:
+    """Which releases stay in the repository: the ``keep`` newest of a channel, and ``pinned``."""
+
+    keep: int = 10
+    pinned: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Stack:
     """The whole: packaging/stack.toml. Its own packages are called ``<name>-…``."""
 
@@ -57,6 +70,7 @@ class Stack:
     archive: Archive
     targets: tuple[Target, ...]
     channels: tuple[Channel, ...]
+    retention: Retention = Retention()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from debstack.errors import Problem
 from debstack.model import names
-from debstack.model.definition import Archive, Stack, Target
+from debstack.model.definition import Archive, Retention, Stack, Target
 from debstack.model.findings import Findings
 from debstack.model.wheel import MANYLINUX_OF, parse_platform
 
@@ -16,8 +16,10 @@ STACK_FILE = "packaging/stack.toml"
 RESERVED_COMPONENTS = ("releases",)
 
 _MAINTAINER = re.compile(r"[^<>@,\s][^<>@,]* <[^<>@\s]+@[^<>@\s]+>")
+_RELEASE = re.compile(r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}\.[1-9][0-9]*")
 _SUFFIX = re.compile(r"[a-z0-9][a-z0-9.+]*")
 _WORD = re.compile(r"[a-z0-9][a-z0-9-]*")
+_FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 _PYTHON = re.compile(r"3\.(0|[1-9][0-9]?)")
 
 
@@ -41,6 +43,7 @@ def stack_problems(stack: Stack) -> list[Problem]:
     _archive(stack.archive, found)
     _targets(stack.targets, found)
     _channels(stack, found)
+    _retention(stack.retention, found)
     return found.problems
 
 
@@ -136,6 +139,34 @@ def _channels(stack: Stack, found: Findings) -> None:
     found.unique("channel", ((f"channels[{n}].name", c.name) for n, c in enumerate(channels)))
     for n, channel in enumerate(channels):
         _word(f"channels[{n}].name", channel.name, found)
+        found.unique(
+            "signing key",
+            (
+                (f"channels[{n}].signing_keys[{i}]", key)
+                for i, key in enumerate(channel.signing_keys)
+            ),
+        )
+        for i, key in enumerate(channel.signing_keys):
+            found.require(
+                _FINGERPRINT.fullmatch(key) is not None,
+                f"channels[{n}].signing_keys[{i}]",
+                f"{key!r} is not a full fingerprint (40 upper-case hex digits)",
+                "gpg --list-secret-keys --with-colons shows it in the line that begins with fpr",
+            )
+
+
+def _retention(retention: Retention, found: Findings) -> None:
+    found.require(retention.keep >= 1, "retention.keep", "is below 1", "10")
+    found.unique(
+        "pinned release", ((f"retention.pinned[{n}]", r) for n, r in enumerate(retention.pinned))
+    )
+    for n, release in enumerate(retention.pinned):
+        found.require(
+            _RELEASE.fullmatch(release) is not None,
+            f"retention.pinned[{n}]",
+            f"{release!r} is not a release id",
+            "such as 2026.11.23.1",
+        )
 
 
 def _word(key: str, name: str, found: Findings) -> None:
