@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import shutil
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 from debian.deb822 import Deb822
 
 from debstack import gpg
-from debstack.archive.publish import publish
+from debstack.archive.publish import Publisher
 from debstack.archive.suite import Publication, Suite
 from debstack.archive.tree import Tree, locked
 from debstack.errors import ArchiveError
@@ -55,16 +56,10 @@ class Archive:
         self, *debs: Path, now: datetime | None = None, suite: Suite = SUITE, log: Log | None = None
     ) -> Publication:
         """Publish as a user would, at the present time unless told otherwise."""
-        return publish(
-            self.root,
-            suite,
-            debs,
-            [self.keys.repository],
-            now=now or datetime.now(UTC),
-            grace=14 * DAY,
-            runner=RUNNER,
-            log=log or Log(quiet=True),
+        publisher = Publisher(
+            self.root, now or datetime.now(UTC), 14 * DAY, RUNNER, log or Log(quiet=True)
         )
+        return publisher.publish(suite, debs, [self.keys.repository])
 
     def live(self, name: str) -> Path:
         """Return a file of the suite under the name that apt uses."""
@@ -149,7 +144,7 @@ def make_apt(folder: Path, archive: Archive, keyring: Path | None = None) -> Apt
         'APT::Architecture "amd64"; APT::Architectures { "amd64"; };\n'
         'APT::Sandbox::User "root"; Acquire::Languages "none";\n'
     )
-    keyring = keyring or Tree(archive.root).keyring(SUITE.origin)
+    keyring = keyring or Tree(archive.root).keyring(SUITE.name)
     (folder / "etc/sources.list.d/example.sources").write_text(
         f"Types: deb\nURIs: file://{archive.root}\nSuites: {SUITE.name}\nComponents: main\n"
         f"Signed-By: {keyring}\n"
@@ -219,10 +214,9 @@ def test_changed_package_is_refused(archive: Archive, apt: Apt, debs: dict[str, 
 
 def test_changed_index_is_refused(archive: Archive, apt: Apt, debs: dict[str, Path]) -> None:
     archive.publish(debs["hello 1.9"])
-    archive.tamper(
-        archive.live(PACKAGES),
-        lambda content: gzip.compress(gzip.decompress(content).replace(b"1.9", b"6.6")),
-    )
+    changed = gzip.decompress(archive.live(PACKAGES).read_bytes()).replace(b"1.9", b"6.6")
+    archive.tamper(archive.live(PACKAGES), lambda _: gzip.compress(changed))
+    archive.tamper(archive.live(PACKAGES).with_suffix(".xz"), lambda _: lzma.compress(changed))
     result = apt.update()
     assert result.returncode == 100
     assert b"Hash Sum mismatch" in result.stderr or b"unexpected size" in result.stderr
@@ -284,7 +278,7 @@ def test_nothing_to_add_touches_nothing(archive: Archive, debs: dict[str, Path])
     archive.publish(*debs.values())
     before = archive.listing()
     again = archive.publish(*debs.values())
-    assert again == Publication(SUITE.name, 1, (), unchanged=True)
+    assert again == Publication(SUITE.name, 1, (), (), unchanged=True)
     assert archive.listing() == before
 
 
@@ -336,7 +330,7 @@ def test_old_generations_go_when_their_successor_is_old(
     # The second is 20 days old but was current until now; the first was left 20 days ago.
     archive.publish(debs["hello 2.0"], now=start + 40 * DAY)
     assert Tree(archive.root).numbers(SUITE.name) == [2, 3]
-    assert len(list(archive.live("main/binary-amd64/by-hash/SHA256").iterdir())) == 2
+    assert len(list(archive.live("main/binary-amd64/by-hash/SHA256").iterdir())) == 4
 
 
 def test_publications_of_one_second_have_different_dates(
@@ -376,7 +370,7 @@ KILLED = """
 import os, signal, sys, tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from debstack.archive.publish import publish
+from debstack.archive.publish import Publisher
 from debstack.keys import load
 from debstack.log import Log
 from debstack.process import Runner
@@ -400,8 +394,8 @@ def mkdtemp(*args, **kwargs):
 tempfile.mkdtemp = mkdtemp
 for name in ("fsync", "rename", "link", "symlink", "unlink", "mkdir", "rmdir"):
     setattr(os, name, dying(getattr(os, name)))
-publish(Path(root), SUITE, [Path(deb) for deb in debs], [keys.repository], runner=Runner(),
-        now=datetime.now(UTC), grace=timedelta(0), log=Log(quiet=True))
+publisher = Publisher(Path(root), datetime.now(UTC), timedelta(0), Runner(), Log(quiet=True))
+publisher.publish(SUITE, [Path(deb) for deb in debs], [keys.repository])
 """
 
 

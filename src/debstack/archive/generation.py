@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from debian.deb822 import Deb822, Release
+from debian.deb822 import Release
 
 from debstack import gpg
-from debstack.archive import manifest, release
+from debstack.archive import content, manifest, release
+from debstack.archive.content import Content
 from debstack.archive.manifest import Manifest
-from debstack.archive.package import Package
+from debstack.archive.package import Package, parse_index
 from debstack.archive.suite import Suite
-from debstack.archive.tree import TEMPORARY, Tree, make_folder, rename, sync_folder, write_file
+from debstack.archive.tree import (
+    KEYRING,
+    TEMPORARY,
+    Tree,
+    make_folder,
+    rename,
+    sync_folder,
+    write_file,
+)
 from debstack.errors import ArchiveError
 from debstack.gpg import Ring
 
-_BY_HASH = "by-hash/SHA256"
+BY_HASH = "by-hash/SHA256"
+_UNPACK = {".gz": gzip.decompress, ".xz": lzma.decompress}
+SIGNED = ("Release", "InRelease", "Release.gpg")
 
 
 @dataclass(frozen=True)
@@ -34,51 +46,53 @@ class Writer:
     ring: Ring
     earlier: Sequence[Manifest]
 
-    def write(self, packages: Sequence[Package], now: datetime) -> int:
+    def write(self, offered: Content, dropped: Sequence[str], date: datetime) -> int:
         """Write the generation after the last one and return its number.
 
         Its files are synced and were verified as a client would. Raises ArchiveError, SigningError.
         """
-        made = self._manifest(packages, now)
+        files = release.indexes(self.suite, offered.packages)
+        shipped = _shipped(files)
+        made = self._manifest(shipped, dropped, date)
         folder = self.tree.generations / self.suite.name / f"{TEMPORARY}{made.generation}"
         make_folder(folder)
-        files = release.indexes(self.suite, packages)
-        for path, content in _shipped(files).items():
-            self._write_index(folder, path, content)
+        for path, packed in shipped.items():
+            self._write_index(folder, path, packed)
         self._carry_over(folder)
         text = release.release_text(made.release, made.published, made.valid_until, files)
         write_file(folder / "Release", text)
         write_file(folder / "InRelease", self.ring.clear(text))
         write_file(folder / "Release.gpg", self.ring.armored(text))
+        for name in SIGNED:
+            # Over HTTP, what changed twice within a second looks unchanged but for this.
+            os.utime(folder / name, (date.timestamp(), date.timestamp()))
+        write_file(folder / KEYRING, self.ring.public)
+        write_file(folder / content.NAME, offered.dump())
         write_file(folder / manifest.NAME, made.dump())
         check(self.tree, folder, self.ring)
         _sync(folder)
         rename(folder, self.tree.generation(self.suite.name, made.generation))
         return made.generation
 
-    def _manifest(self, packages: Sequence[Package], now: datetime) -> Manifest:
-        last = self.earlier[-1] if self.earlier else None
-        date = now.astimezone(UTC).replace(microsecond=0)
-        if last:
-            # Clients compare Release files by a time in whole seconds and ignore an older one.
-            date = max(date, last.published + timedelta(seconds=1))
+    def _manifest(
+        self, shipped: Mapping[str, bytes], dropped: Sequence[str], date: datetime
+    ) -> Manifest:
         keys = [ready.key for ready in self.ring.ready]
         development = any(key.development for key in keys)
-        shipped = _shipped(release.indexes(self.suite, packages))
         return Manifest(
-            generation=last.generation + 1 if last else 1,
+            generation=self.earlier[-1].generation + 1 if self.earlier else 1,
             published=date,
             valid_until=date + self.suite.valid_for,
             signers=tuple(key.fingerprint for key in keys),
             release=release.constant_fields(self.suite, development=development),
-            blobs=tuple(_blob(path, content) for path, content in shipped.items()),
-            packages=tuple(packages),
+            blobs=tuple(_blob(path, packed) for path, packed in shipped.items()),
+            dropped=tuple(dropped),
         )
 
-    def _write_index(self, folder: Path, path: str, content: bytes) -> None:
-        blob = folder / _blob(path, content)
+    def _write_index(self, folder: Path, path: str, packed: bytes) -> None:
+        blob = folder / _blob(path, packed)
         make_folder(blob.parent)
-        write_file(blob, content)
+        write_file(blob, packed)
         (folder / path).hardlink_to(blob)
 
     def _carry_over(self, folder: Path) -> None:
@@ -101,33 +115,47 @@ def check(tree: Tree, folder: Path, ring: Ring) -> None:
     gpg.verify((folder / "Release.gpg").read_bytes(), [text], ring.keyring, ring.runner)
     if signed != text:
         raise ArchiveError(f"{folder}: InRelease and Release differ")
-    for entry in Release(text.decode())["SHA256"]:
-        path = folder / entry["name"]
-        packed = path if path.suffix else path.with_suffix(".gz")
-        content = packed.read_bytes() if packed == path else gzip.decompress(packed.read_bytes())
-        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-            raise ArchiveError(f"{path} is not what Release says")
-        if packed != path:
-            _check_pool(tree, content)
-
-
-def _check_pool(tree: Tree, index: bytes) -> None:
-    for stanza in Deb822.iter_paragraphs(index.decode(), use_apt_pkg=False):
-        path = tree.root / stanza["Filename"]
-        if not path.is_file() or path.stat().st_size != int(stanza["Size"]):
+    for package in indexed(folder, text):
+        path = tree.root / package.filename
+        if not path.is_file() or path.stat().st_size != package.size:
             raise ArchiveError(
                 f"{path} is missing or damaged",
-                hint="restore it from a backup, or remove the package from the suite",
+                hint="restore it from a backup, or unpublish the releases that need it",
             )
 
 
-def _shipped(files: dict[str, bytes]) -> dict[str, bytes]:
+def indexed(folder: Path, text: bytes) -> list[Package]:
+    """Return the packages of a generation whose Release is ``text``.
+
+    Raises ArchiveError unless every index that Release lists is what it says, packed or not.
+    """
+    packages: dict[str, Package] = {}
+    listed = {entry["name"]: entry["sha256"] for entry in Release(text.decode())["SHA256"]}
+    for name, digest in listed.items():
+        path = folder / name
+        if path.suffix:
+            index = path.read_bytes()
+            unpacked = _UNPACK[path.suffix](index)
+            if (
+                hashlib.sha256(unpacked).hexdigest()
+                != listed[str(PurePosixPath(name).with_suffix(""))]
+            ):
+                raise ArchiveError(f"{path} unpacks to another index than Release lists")
+        else:
+            index = gzip.decompress(path.with_suffix(".gz").read_bytes())
+            packages |= {each.filename: each for each in parse_index(index.decode())}
+        if hashlib.sha256(index).hexdigest() != digest:
+            raise ArchiveError(f"{path} is not what Release says")
+    return list(packages.values())
+
+
+def _shipped(files: Mapping[str, bytes]) -> dict[str, bytes]:
     # Over file:// apt would keep a link into the archive instead of an uncompressed index's copy.
-    return {path: content for path, content in files.items() if path.endswith(".gz")}
+    return {path: packed for path, packed in files.items() if PurePosixPath(path).suffix}
 
 
-def _blob(path: str, content: bytes) -> str:
-    return str(PurePosixPath(path).parent / _BY_HASH / hashlib.sha256(content).hexdigest())
+def _blob(path: str, packed: bytes) -> str:
+    return str(PurePosixPath(path).parent / BY_HASH / hashlib.sha256(packed).hexdigest())
 
 
 def _sync(folder: Path) -> None:

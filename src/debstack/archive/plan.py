@@ -1,23 +1,24 @@
-"""What publishing would change, found by reading alone."""
+"""What a command would change in a suite, found by reading alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from debian.debian_support import Version
 
-from debstack.archive import manifest
+from debstack.archive import content, manifest
+from debstack.archive.content import About, Content, PublishedRelease
 from debstack.archive.manifest import Manifest
 from debstack.archive.package import Package, read_package
 from debstack.archive.release import constant_fields
 from debstack.archive.suite import Suite
 from debstack.archive.tree import Tree
+from debstack.digest import sha256_of
 from debstack.errors import ArchiveError
 from debstack.gpg import Key
-from debstack.process import Runner
 
 
 @dataclass(frozen=True)
@@ -31,47 +32,122 @@ class Addition:
 
 @dataclass(frozen=True)
 class Plan:
-    """The next generation: all its ``packages``, which of them are new, and why it is made.
+    """The next generation of ``suite``: all its ``content``, what is new in it, and why it is made.
 
-    An empty ``reason`` means that the live generation (its number is ``live``) is already it.
+    ``offered`` are the packages of the release in question with their files, also those that the
+    suite has already; ``dropped`` are files of the pool that leave the index. An empty ``reason``
+    means that the live generation (its number is ``live``) is already it.
     """
 
     suite: Suite
     live: int | None
-    additions: tuple[Addition, ...]
-    packages: tuple[Package, ...]
+    content: Content
     reason: str
+    offered: tuple[tuple[Package, Path], ...] = ()
+    additions: tuple[Addition, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
-def plan(
-    root: Path,
+@dataclass(frozen=True)
+class Live:
+    """The generation that apt sees, None and empty before the first publication."""
+
+    manifest: Manifest | None
+    content: Content
+
+    @property
+    def number(self) -> int | None:
+        """The number of the generation."""
+        return self.manifest.generation if self.manifest else None
+
+
+def live(tree: Tree, suite: str) -> Live:
+    """Return what apt sees of ``suite``. Raises ArchiveError if it cannot be read."""
+    number = tree.live(suite)
+    if number is None:
+        return Live(None, Content())
+    return Live(manifest.load(tree, suite, number), content.load(tree, suite, number))
+
+
+def plan_publication(
+    tree: Tree,
     suite: Suite,
     debs: Sequence[Path],
+    about: About | None,
     keys: Sequence[Key],
     now: datetime,
-    runner: Runner,
 ) -> Plan:
-    """Return what publishing ``debs`` would do, without writing anything.
+    """Return what publishing ``debs`` would do, as the release that ``about`` names if it does.
 
     Raises ArchiveError for what must not be published: see ``check`` and ``check_immutable``.
     """
     check(suite, keys, now)
-    tree = Tree(root)
-    number = tree.live(suite.name)
-    live = manifest.load(tree, suite.name, number) if number else None
-    offered = [(read_package(deb, runner), deb) for deb in debs]
-    known = published_files(tree)
+    current = live(tree, suite.name)
+    present = {each.filename: each.sha256 for each in current.content.packages}
+    offered = [(read_package(deb), deb) for deb in debs]
+    seen: dict[str, str] = {}
     for package, deb in offered:
         if package.architecture not in (*suite.architectures, "all"):
             raise ArchiveError(f"{deb}: {package.architecture} is no architecture of {suite.name}")
-        check_immutable(package, known.setdefault(package.filename, package), deb)
-    current = live.packages if live else ()
-    additions = additions_of(offered, current)
-    packages = sorted(
-        (*current, *(each.package for each in additions)), key=lambda each: each.order
-    )
-    reason = why(suite, live, additions, keys, now)
-    return Plan(suite, number, additions, tuple(packages), reason)
+        first = seen.setdefault(package.filename, package.sha256)
+        check_immutable(package, first, deb)
+        published = present.get(package.filename) or _published(tree, package)
+        check_immutable(package, published or package.sha256, deb)
+    return _adding(tree, suite, current, offered, about, keys, now)
+
+
+def plan_promotion(
+    tree: Tree, source: Suite, target: Suite, name: str, keys: Sequence[Key], now: datetime
+) -> Plan:
+    """Return what offering the release ``name`` of ``source`` in ``target`` as well would do.
+
+    Raises ArchiveError if ``source`` does not have it.
+    """
+    check(target, keys, now)
+    found = live(tree, source.name).content
+    release = found.release(name)
+    if release is None:
+        raise _not_there(source.name, name, found)
+    packages = found.of(release)
+    lost = set(release.files) - {each.filename for each in packages}
+    if lost:
+        raise ArchiveError(
+            f"{source.name} lacks packages of {name}: {', '.join(sorted(lost))}",
+            hint=f"publish the release again: debstack publish dist/{name}",
+        )
+    offered = [(package, tree.root / package.filename) for package in packages]
+    current = live(tree, target.name)
+    return _adding(tree, target, current, offered, release.about, keys, now)
+
+
+def plan_withdrawal(
+    tree: Tree, suite: Suite, names: Sequence[str], keys: Sequence[Key], now: datetime, reason: str
+) -> Plan:
+    """Return what taking the releases ``names`` out of ``suite`` would do.
+
+    Raises ArchiveError if one of them is not there.
+    """
+    check(suite, keys, now)
+    current = live(tree, suite.name)
+    for name in names:
+        if current.content.release(name) is None:
+            raise _not_there(suite.name, name, current.content)
+    left = current.content.without(names)
+    kept = {each.filename for each in left.packages}
+    dropped = tuple(each.filename for each in current.content.packages if each.filename not in kept)
+    return Plan(suite, current.number, left, reason if names else "", dropped=dropped)
+
+
+def plan_refresh(
+    tree: Tree, suite: Suite, keys: Sequence[Key], now: datetime, *, force: bool
+) -> Plan:
+    """Return whether ``suite`` has to be signed anew, or will be because of ``force``."""
+    check(suite, keys, now)
+    current = live(tree, suite.name)
+    reason = why(suite, current.manifest, [], keys, now) if current.manifest else ""
+    if force and current.manifest and not reason:
+        reason = "asked for"
+    return Plan(suite, current.number, current.content, reason)
 
 
 def check(suite: Suite, keys: Sequence[Key], now: datetime) -> None:
@@ -88,33 +164,26 @@ def check(suite: Suite, keys: Sequence[Key], now: datetime) -> None:
         )
 
 
-def check_immutable(package: Package, published: Package, deb: Path) -> None:
-    """Raise ArchiveError if a file of this name is published with other bits."""
-    if package.sha256 != published.sha256:
+def check_immutable(package: Package, published: str, deb: Path) -> None:
+    """Raise ArchiveError if the file of this name is published with another sha256."""
+    if package.sha256 != published:
         raise ArchiveError(
             f"{package.filename} is published with other content",
             hint="signed with another key: use the earlier one; built with other tools: give it a"
             f" new version with: debstack lock --rebuild {package.name}",
-            details=[f"published: sha256 {published.sha256}", f"{deb}: sha256 {package.sha256}"],
+            details=[f"published: sha256 {published}", f"{deb}: sha256 {package.sha256}"],
         )
 
 
-def published_files(tree: Tree) -> dict[str, Package]:
-    """Return every package of every generation of every suite, by its file name."""
-    return {
-        package.filename: package
-        for suite in tree.suites()
-        for generation in manifest.load_all(tree, suite)
-        for package in generation.packages
-    }
-
-
 def additions_of(
-    offered: Sequence[tuple[Package, Path]], current: Sequence[Package]
+    offered: Iterable[tuple[Package, Path]], current: Sequence[Package]
 ) -> tuple[Addition, ...]:
-    """Return which of the ``offered`` packages are not in ``current``, each once, and why."""
+    """Return which of the ``offered`` packages are not in ``current``, each once, and why.
+
+    ``current`` is in the order of the index.
+    """
     present = {package.filename for package in current}
-    newest = {package.name: package.version for package in sorted(current, key=lambda p: p.order)}
+    newest = {package.name: package.version for package in current}
     fresh = {each.filename: (each, deb) for each, deb in offered if each.filename not in present}
     return tuple(
         Addition(package, deb, _reason(package, newest.get(package.name)))
@@ -141,6 +210,44 @@ def why(
     if live.valid_until - now <= suite.valid_for / 2:
         return "less than half of its validity is left"
     return ""
+
+
+def _adding(
+    tree: Tree,
+    suite: Suite,
+    current: Live,
+    offered: Sequence[tuple[Package, Path]],
+    about: About | None,
+    keys: Sequence[Key],
+    now: datetime,
+) -> Plan:
+    additions = additions_of(offered, current.content.packages)
+    release = None
+    if about is not None:
+        files = tuple(sorted({package.filename for package, _ in offered}))
+        release = PublishedRelease(about, now.replace(microsecond=0), files)
+        there = current.content.release(about.release)
+        if there and (there.about, there.files) == (about, files):
+            release = None
+    reason = why(suite, current.manifest, additions, keys, now)
+    if not reason and release is not None:
+        reason = f"{release.name} is to be recorded"
+    added = current.content.adding((each.package for each in additions), release)
+    return Plan(suite, current.number, added, reason, tuple(offered), additions)
+
+
+def _published(tree: Tree, package: Package) -> str | None:
+    """Return the sha256 of a file that another suite, or an older generation, has in the pool."""
+    path = tree.root / package.filename
+    return sha256_of(path) if path.is_file() else None
+
+
+def _not_there(suite: str, name: str, found: Content) -> ArchiveError:
+    names = ", ".join(each.name for each in found.releases) or "no release at all"
+    return ArchiveError(
+        f"{name} is not in {suite}, which has {names}",
+        hint="see what is where with: debstack archive list",
+    )
 
 
 def _reason(package: Package, newest: str | None) -> str:

@@ -1,28 +1,40 @@
-"""Publish packages in a suite: plan, then apply with one rename as the commit.
+"""Change what a suite offers: plan, then apply with one rename as the commit.
 
-Killed at any moment, the archive is either as before or as after, and the next publication works.
+Killed at any moment, the archive is either as before or as after, and the next command works.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from debstack import gpg
 from debstack.archive import collection, manifest
+from debstack.archive.content import About
 from debstack.archive.generation import Writer
-from debstack.archive.plan import Addition, Plan, check, plan
+from debstack.archive.manifest import Manifest
+from debstack.archive.plan import (
+    Addition,
+    Plan,
+    plan_promotion,
+    plan_publication,
+    plan_refresh,
+    plan_withdrawal,
+)
 from debstack.archive.suite import Publication, Suite
 from debstack.archive.tree import (
     TEMPORARY,
     Tree,
     locked,
     make_folder,
+    marked,
     rename,
-    replace_file,
     sync_folder,
 )
 from debstack.digest import sha256_of
@@ -32,68 +44,181 @@ from debstack.log import Log
 from debstack.process import Runner
 
 _CHUNK = 1 << 20
+# So many files are synced faster by one call for the whole file system than each for itself.
+_MANY = 50
+# apt refuses an index that is dated ten seconds ahead of its own clock.
+_AHEAD = timedelta(seconds=4)
+_LONGEST_WAIT = timedelta(minutes=1)
+_SECOND = timedelta(seconds=1)
+
+Approve = Callable[[Plan], None]
+"""Is shown what is going to happen, and raises if it must not."""
 
 
-def publish(
-    root: Path,
-    suite: Suite,
-    debs: Sequence[Path],
-    keys: Sequence[Key],
-    *,
-    now: datetime,
-    grace: timedelta,
-    runner: Runner,
-    log: Log,
-    approve: Callable[[Plan], None] = lambda _: None,
-) -> Publication:
-    """Add ``debs`` to what ``suite`` offers, signed by all ``keys``, and return what came of it.
+@dataclass(frozen=True)
+class Publisher:
+    """Changes the archive under ``root``; one at a time, others wait.
 
-    ``now`` is the time of publication (aware), ``grace`` how long a superseded generation stays.
-    ``approve`` is shown what is going to happen, and raises if it must not.
-    Nothing is written if the suite has the packages already and is valid for more than half of its
-    time. Raises ArchiveError, SigningError; the suite is then as it was.
+    ``now`` is the time of publication (aware), ``grace`` how long a superseded generation stays,
+    and with it the packages that only it had. Every method raises ArchiveError or SigningError; the
+    suite is then as it was.
     """
-    check(suite, keys, now)
-    tree = Tree(root)
-    with locked(tree, lambda: log.say("archive", "another publisher is at work, waiting for it")):
-        for name in collection.clean(tree):
-            log.say("archive", f"removed what a stopped publication left: {name}")
-        planned = plan(root, suite, debs, keys, now, runner)
-        if not planned.reason and planned.live:
-            return Publication(suite.name, planned.live, (), unchanged=True)
-        approve(planned)
-        return _apply(tree, planned, keys, now=now, grace=grace, runner=runner, log=log)
+
+    root: Path
+    now: datetime
+    grace: timedelta
+    runner: Runner
+    log: Log
+
+    @property
+    def tree(self) -> Tree:
+        """Where everything lies."""
+        return Tree(self.root)
+
+    def publish(
+        self,
+        suite: Suite,
+        debs: Sequence[Path],
+        keys: Sequence[Key],
+        about: About | None = None,
+        approve: Approve = lambda _: None,
+    ) -> Publication:
+        """Add ``debs`` to what ``suite`` offers, signed by all ``keys``.
+
+        Nothing is written if the suite has the packages already, as the release that ``about``
+        names, and is valid for more than half of its time.
+        """
+        return self._change(
+            lambda: plan_publication(self.tree, suite, debs, about, keys, self.now), keys, approve
+        )
+
+    def promote(
+        self,
+        source: Suite,
+        target: Suite,
+        release: str,
+        keys: Sequence[Key],
+        approve: Approve = lambda _: None,
+    ) -> Publication:
+        """Offer what ``release`` has in ``source`` in ``target`` too: the very same files."""
+        return self._change(
+            lambda: plan_promotion(self.tree, source, target, release, keys, self.now),
+            keys,
+            approve,
+        )
+
+    def withdraw(
+        self,
+        suite: Suite,
+        releases: Sequence[str],
+        keys: Sequence[Key],
+        reason: str,
+        approve: Approve = lambda _: None,
+    ) -> Publication:
+        """Take releases out of the index; their packages stay in the pool for the grace period."""
+        return self._change(
+            lambda: plan_withdrawal(self.tree, suite, releases, keys, self.now, reason),
+            keys,
+            approve,
+        )
+
+    def refresh(self, suite: Suite, keys: Sequence[Key], *, force: bool = False) -> Publication:
+        """Sign ``suite`` anew if half of its time is over, or its keys or description changed."""
+        return self._change(
+            lambda: plan_refresh(self.tree, suite, keys, self.now, force=force),
+            keys,
+            lambda _: None,
+        )
+
+    def collect(self) -> list[str]:
+        """Remove what was superseded longer than the grace period ago; return what it was."""
+        with self._alone():
+            return self._collect()
+
+    def _change(
+        self, make_plan: Callable[[], Plan], keys: Sequence[Key], approve: Approve
+    ) -> Publication:
+        if not self.tree.generations.exists():
+            make_plan()  # what is refused leaves no trace, not even the lock
+        with self._alone():
+            planned = make_plan()
+            if not planned.reason:
+                return Publication(planned.suite.name, planned.live or 0, (), (), unchanged=True)
+            approve(planned)
+            return self._apply(planned, keys)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        def waiting() -> None:
+            self.log.say("archive", "another publisher is at work, waiting for it")
+
+        with locked(self.tree, waiting):
+            for name in collection.clean(self.tree):
+                self.log.say("archive", f"removed what a stopped publication left: {name}")
+            yield
+
+    def _apply(self, planned: Plan, keys: Sequence[Key]) -> Publication:
+        tree, suite = self.tree, planned.suite
+        try:
+            with marked(tree):
+                self._ingest(planned.additions)
+                number = self._write(planned, keys)
+                _commit(tree, suite.name, number)
+                self._collect()
+        except BaseException as error:
+            with suppress(OSError, ArchiveError):
+                collection.clean(tree)  # what was written takes the room that others need
+            if isinstance(error, OSError):
+                raise self._unwritable(planned, error) from error
+            raise
+        self.log.say("archive", f"{suite.name} generation {number}: {planned.reason}")
+        added = tuple(addition.package for addition in planned.additions)
+        return Publication(suite.name, number, added, planned.dropped, unchanged=False)
+
+    def _unwritable(self, planned: Plan, error: OSError) -> ArchiveError:
+        name, live = planned.suite.name, self.tree.live(planned.suite.name)
+        what = "as it was" if live == planned.live else f"published, generation {live}"
+        return ArchiveError(
+            f"{self.root} cannot be written: {error}",
+            hint=f"{name} is {what}; make room (df -h {self.root}), then try again",
+        )
+
+    def _write(self, planned: Plan, keys: Sequence[Key]) -> int:
+        suite = planned.suite
+        generations = manifest.load_all(self.tree, suite.name)
+        late = collection.outdated(generations, self.now, self.grace)
+        retained = [each for each in generations if each.generation not in late]
+        date = self._date(generations[-1] if generations else None)
+        with gpg.signing(keys, self.runner) as ring:
+            writer = Writer(self.tree, suite, ring, retained)
+            return writer.write(planned.content, planned.dropped, date)
+
+    def _date(self, last: Manifest | None) -> datetime:
+        """Return the time to publish under: clients ignore what is not a second newer."""
+        date = self.now.astimezone(UTC).replace(microsecond=0)
+        if last is None or date > last.published:
+            return date
+        ahead = last.published + _SECOND - self.now
+        if _AHEAD < ahead < _LONGEST_WAIT:
+            time.sleep((ahead - _AHEAD).total_seconds())
+        return last.published + _SECOND
+
+    def _collect(self) -> list[str]:
+        return collection.collect(self.tree, self.now, self.grace)
+
+    def _ingest(self, additions: Sequence[Addition]) -> None:
+        """Copy packages into the pool, unless another suite has them there already."""
+        many = len(additions) > _MANY
+        for addition in additions:
+            _ingest(self.tree, addition, sync=not many)
+            reason = f"{addition.package.version}: {addition.reason}"
+            self.log.say(addition.package.name, reason)
+        if many:
+            command = ["sync", "--file-system", str(self.tree.generations)]
+            self.runner.raising(ArchiveError).capture(command)
 
 
-def _apply(
-    tree: Tree,
-    planned: Plan,
-    keys: Sequence[Key],
-    *,
-    now: datetime,
-    grace: timedelta,
-    runner: Runner,
-    log: Log,
-) -> Publication:
-    suite = planned.suite
-    for addition in planned.additions:
-        _ingest(tree, addition)
-        log.say(addition.package.name, f"{addition.package.version}: {addition.reason}")
-    generations = manifest.load_all(tree, suite.name)
-    late = collection.outdated(generations, now, grace)
-    retained = [each for each in generations if each.generation not in late]
-    with gpg.signing(keys, runner) as ring:
-        number = Writer(tree, suite, ring, retained).write(planned.packages, now)
-        _export(tree, suite, ring.public)
-    _commit(tree, suite.name, number)
-    collection.collect(tree, suite.name, now, grace)
-    log.say("archive", f"{suite.name} generation {number}: {planned.reason}")
-    added = tuple(addition.package for addition in planned.additions)
-    return Publication(suite.name, number, added, unchanged=False)
-
-
-def _ingest(tree: Tree, addition: Addition) -> None:
-    """Copy a package into the pool, unless another suite has it there already."""
+def _ingest(tree: Tree, addition: Addition, *, sync: bool) -> None:
     package = addition.package
     target = tree.root / package.filename
     if target.exists():
@@ -103,16 +228,18 @@ def _ingest(tree: Tree, addition: Addition) -> None:
                 hint=f"restore it: cp {addition.source} {target}",
             )
         return
-    make_folder(target.parent)
+    make_folder(target.parent, sync=sync)
     temporary = target.with_name(f"{TEMPORARY}{target.name}")
-    if _copy(addition.source, temporary) != package.sha256:
+    if _copy(addition.source, temporary, sync=sync) != package.sha256:
         temporary.unlink()
         raise ArchiveError(f"{addition.source} changed while it was published", hint="try again")
-    rename(temporary, target)
+    temporary.rename(target)
+    if sync:
+        sync_folder(target.parent)
 
 
-def _copy(source: Path, target: Path) -> str:
-    """Copy, sync and return the sha256 of what was written."""
+def _copy(source: Path, target: Path, *, sync: bool) -> str:
+    """Copy and return the sha256 of what was written."""
     digest = hashlib.sha256()
     with source.open("rb") as reader, target.open("xb") as writer:
         while chunk := reader.read(_CHUNK):
@@ -120,14 +247,9 @@ def _copy(source: Path, target: Path) -> str:
             writer.write(chunk)
         writer.flush()
         os.fchmod(writer.fileno(), 0o644)
-        os.fsync(writer.fileno())
+        if sync:
+            os.fsync(writer.fileno())
     return digest.hexdigest()
-
-
-def _export(tree: Tree, suite: Suite, public: bytes) -> None:
-    path = tree.keyring(suite.origin)
-    if not path.exists() or path.read_bytes() != public:
-        replace_file(path, public)
 
 
 def _commit(tree: Tree, suite: str, number: int) -> None:

@@ -43,9 +43,10 @@ class Suite:
 
 @dataclass(frozen=True)
 class Publication:
-    """What apt sees after publishing: the live generation, and which packages it adds."""
+    """What apt sees afterwards: the live generation, which packages came, which files went."""
 
     suite: str
     generation: int
     added: tuple[Package, ...]
+    dropped: tuple[str, ...]
     unchanged: bool

@@ -1,10 +1,11 @@
 """Where everything lies in the archive, named once, and how it is written so that it stays.
 
     pool/main/<l>/<package>/<package>_<version>_<architecture>.deb    immutable
-    .gen/<suite>/<N>/{InRelease,Release,Release.gpg,manifest.json,main/binary-<arch>/…}    immutable
+    .gen/<suite>/<N>/{InRelease,Release,Release.gpg,archive-keyring.gpg,main/binary-<arch>/…}
+    .gen/<suite>/<N>/{manifest,releases}.json    a generation is immutable
     dists/<suite> -> ../.gen/<suite>/<N>    the only mutable name; its rename is the commit
-    keys/<origin>-archive-keyring.gpg
     .gen/.lock    held by the one publisher
+    .gen/.unfinished    there while the pool is being changed: left behind, it means a sweep
 
 Temporary names start with .tmp-; the next publisher removes what a killed one left.
 """
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,9 @@ from pathlib import Path
 from debstack.errors import ArchiveError
 
 TEMPORARY = ".tmp-"
+KEYRING = "archive-keyring.gpg"
+"""The public keys that sign a generation, inside it: they change with the index, in one step."""
+
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 
 
@@ -49,10 +52,14 @@ class Tree:
         """Return the link that apt follows."""
         return self.root / "dists" / suite
 
-    def keyring(self, origin: str) -> Path:
-        """Return where the public keys that sign lie, for the sources of a server."""
-        name = re.sub(r"[^a-z0-9.-]+", "-", origin.lower()).strip("-")
-        return self.root / "keys" / f"{name}-archive-keyring.gpg"
+    def keyring(self, suite: str) -> Path:
+        """Return where the public keys that sign ``suite`` lie, for the sources of a server."""
+        return self.dist(suite) / KEYRING
+
+    @property
+    def unfinished(self) -> Path:
+        """The mark of a publisher that may have left something in the pool."""
+        return self.generations / ".unfinished"
 
     def numbers(self, suite: str) -> list[int]:
         """Return the numbers of the complete generations of ``suite``, oldest first."""
@@ -110,14 +117,15 @@ def locked(tree: Tree, waiting: Callable[[], None]) -> Iterator[None]:
         os.close(descriptor)
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, *, sync: bool = True) -> None:
     """Make a folder and its parents, readable by apt's own user whatever the umask is."""
     if path.is_dir():
         return
-    make_folder(path.parent)
+    make_folder(path.parent, sync=sync)
     path.mkdir()
     path.chmod(_FOLDER_MODE)
-    sync_folder(path.parent)
+    if sync:
+        sync_folder(path.parent)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -129,12 +137,13 @@ def write_file(path: Path, content: bytes) -> None:
         os.fchmod(file.fileno(), _FILE_MODE)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Put a file with ``content`` in place of ``path`` with one rename."""
-    make_folder(path.parent)
-    temporary = path.parent / f"{TEMPORARY}{path.name}"
-    write_file(temporary, content)
-    rename(temporary, path)
+@contextmanager
+def marked(tree: Tree) -> Iterator[None]:
+    """Leave a mark for the next publisher if this one does not get to the end."""
+    tree.unfinished.touch()
+    sync_folder(tree.generations)
+    yield
+    tree.unfinished.unlink()
 
 
 def rename(source: Path, target: Path) -> None:

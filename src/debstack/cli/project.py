@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
 import click
 
 from debstack import keys
+from debstack.archive.publish import Publisher
+from debstack.gpg import Key
 from debstack.log import Log
-from debstack.model.definition import Definition, Target
+from debstack.model.definition import Channel, Definition, Target
 from debstack.model.lock import Lock, read_lock
 from debstack.model.places import lock_file
 from debstack.model.reading import load
 from debstack.model.signers import Signers, read_signers
+from debstack.pipeline import keyring
 from debstack.pipeline.build import Folders
+from debstack.pipeline.channels import Channels, Trust
 from debstack.pipeline.contents import Workshop
 from debstack.process import Runner
 
@@ -91,6 +97,43 @@ class Project:
         if name not in targets:
             raise click.BadParameter(f"no target is called {name}; there is {', '.join(targets)}")
         return targets[name]
+
+    def targets(self, name: str | None) -> tuple[Target, ...]:
+        """Return the target called ``name``, by default all of them."""
+        return self.definition.stack.targets if name is None else (self.target(name),)
+
+    def channel(self, name: str) -> Channel:
+        """Return the channel called ``name``."""
+        channels = {each.name: each for each in self.definition.stack.channels}
+        if name not in channels:
+            raise click.BadParameter(f"no channel is called {name}; there is {', '.join(channels)}")
+        return channels[name]
+
+    def signers(self, channel: Channel) -> Sequence[Key]:
+        """Return the repository keys that sign ``channel``, all together."""
+        if not channel.signing_keys:
+            return [self.keys.repository]
+        home = keys.home_of(os.environ)
+        file = os.environ.get(f"{keys.REPOSITORY_VARIABLE}_PASSPHRASE_FILE")
+        passphrase = Path(file).absolute() if file else None
+        return [
+            Key(fingerprint, home, None, passphrase, development=False)
+            for fingerprint in channel.signing_keys
+        ]
+
+    @property
+    def channels(self) -> Channels:
+        """What can be done with the archive, at the present time."""
+        grace = timedelta(days=self.definition.stack.archive.grace_days)
+        now = datetime.now(UTC)
+        return Channels(
+            self.definition,
+            Publisher(self.archive, now, grace, self.runner, self.log),
+            Trust(self.signers, self._package_keys, self.keys.package.development),
+        )
+
+    def _package_keys(self) -> bytes:
+        return keyring.public_halves(self.root, self.keys, self.runner)["package"]
 
     def workshop(self, *, jobs: int | None = None, offline: bool = False) -> Workshop:
         """Return what a build works with."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from debstack.cli.project import Project, pass_project
-from debstack.pipeline.publish import publish, release_files
+from debstack.cli.table import show_plan
+from debstack.pipeline.publish import read_built, targets_of
 
 
 @click.command(short_help="Publish a built release in the apt repository.")
@@ -16,32 +16,31 @@ from debstack.pipeline.publish import publish, release_files
                 type=click.Path(exists=True, file_okay=False, path_type=Path))  # fmt: skip
 @click.option("--channel", "channel_name", default="staging", show_default=True,
               help="Channel to publish to.")  # fmt: skip
-@click.option("--target", "target_name", help="Debian release to publish (default: the first).")
+@click.option("--target", "target_name",
+              help="Debian release to publish for (default: all it was built for).")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Check, show what would be published, and end.")
 @pass_project
 def command(
-    project: Project, release: Path | None, channel_name: str, target_name: str | None
+    project: Project,
+    release: Path | None,
+    channel_name: str,
+    target_name: str | None,
+    dry_run: bool,
 ) -> None:
     """Publish a built release in the apt repository dist/apt.
 
-    RELEASE is a folder below dist/; by default the locked release's.
+    RELEASE is a folder below dist/; by default the locked release's. Releases come to a production
+    channel by `debstack promote`.
     """
-    channels = {each.name: each for each in project.definition.stack.channels}
-    if channel_name not in channels:
-        raise click.BadParameter(
-            f"no channel is called {channel_name}; there is {', '.join(channels)}"
-        )
-    target = project.target(target_name)
+    channel = project.channel(channel_name)
+    targets = project.targets(target_name)
     folder = release or project.folders.release(project.lock.release)
-    published = publish(
-        project.archive,
-        project.definition,
-        target,
-        channels[channel_name],
-        release_files(folder, project.definition, target),
-        project.keys,
-        now=datetime.now(UTC),
-        runner=project.runner,
-        log=project.log,
-    )
-    what = "unchanged" if published.unchanged else f"{len(published.added)} packages added"
-    click.echo(f"{published.suite} in {project.archive}: {what}")
+    if target_name is None:
+        targets = targets_of(folder, project.definition)
+    for built in [read_built(folder, project.definition, target) for target in targets]:
+        if dry_run:
+            click.echo(show_plan(project.channels.plan_publish(built, channel)))
+            continue
+        published = project.channels.publish(built, channel)
+        what = "unchanged" if published.unchanged else f"{len(published.added)} packages added"
+        click.echo(f"{published.suite} in {project.archive}: {what}")

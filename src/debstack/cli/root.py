@@ -9,7 +9,10 @@ import click
 
 from debstack.cli.project import Project
 
-_COMMANDS = ("build", "diff", "fetch", "key", "lock", "publish")
+_COMMANDS = (
+    *("build", "diff", "fetch", "key", "lock"),
+    *("publish", "promote", "unpublish", "retain", "refresh"),
+)
 
 
 class _Commands(click.Group):

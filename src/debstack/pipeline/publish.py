@@ -1,23 +1,33 @@
-"""``debstack publish``: put a built release into a channel of the apt repository."""
+"""What a built release offers to the archive, and what has to be true of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
-from debstack import gpg
-from debstack.archive import publish as archive
+from debstack.archive.content import About
+from debstack.archive.package import Package, read_package
 from debstack.archive.plan import Plan
-from debstack.archive.suite import Publication, Suite
-from debstack.errors import ArchiveError, SigningError
-from debstack.keys import Keys
-from debstack.log import Log
+from debstack.archive.suite import Suite
+from debstack.errors import ArchiveError, DebstackError
 from debstack.model.definition import Channel, Definition, Target
+from debstack.model.lock import read_lock
 from debstack.pipeline.packages import release_packages
 from debstack.process import Runner
 from debstack.steps import sign
+
+
+@dataclass(frozen=True)
+class BuiltRelease:
+    """A folder of dist/, as it was built for one target: the release and its packages."""
+
+    target: Target
+    about: About
+    debs: tuple[Path, ...]
 
 
 def suite_of(definition: Definition, target: Target, channel: Channel) -> Suite:
@@ -36,76 +46,85 @@ def suite_of(definition: Definition, target: Target, channel: Channel) -> Suite:
     )
 
 
-def release_files(folder: Path, definition: Definition, target: Target) -> list[Path]:
-    """Return the packages of a built release for ``target``.
+def targets_of(folder: Path, definition: Definition) -> tuple[Target, ...]:
+    """Return the targets that a release was built for. Raises ArchiveError if it is none."""
+    found = tuple(
+        target for target in definition.stack.targets if _manifest(folder, target).is_file()
+    )
+    if not found:
+        names = ", ".join(target.name for target in definition.stack.targets)
+        raise ArchiveError(
+            f"{folder} holds no release built for {names}", hint="run: debstack build"
+        )
+    return found
 
-    The manifest says which they are, so that nothing that merely lies there is published. Raises
-    ArchiveError if the release was not built for the target, or only a part of it: servers could
-    not install it.
+
+def read_built(folder: Path, definition: Definition, target: Target) -> BuiltRelease:
+    """Return a built release as it is for ``target``.
+
+    The manifest says which its packages are, so that nothing that merely lies there is published.
+    Raises ArchiveError if the release was not built for the target, or only a part of it: servers
+    could not install it.
     """
-    manifest = folder / f"{target.name}.json"
+    manifest = _manifest(folder, target)
     if not manifest.is_file():
         raise ArchiveError(
             f"{folder} holds no release built for {target.name}", hint="run: debstack build"
         )
-    built = {
-        each["package"]: folder / each["file"]
-        for each in json.loads(manifest.read_text())["packages"]
-    }
+    document = json.loads(manifest.read_text())
+    built = {each["package"]: folder / each["file"] for each in document["packages"]}
     missing = [name for name in release_packages(definition) if name not in built]
     if missing:
         raise ArchiveError(
             f"{folder} lacks {', '.join(missing)} for {target.name}", hint="run: debstack build"
         )
-    return list(built.values())
+    lock = read_lock(folder / "repos.lock")
+    commits = {name: each.commit for name, each in lock.components.items()}
+    return BuiltRelease(target, About(document["release"], commits), tuple(built.values()))
 
 
-def publish(
-    root: Path,
-    definition: Definition,
-    target: Target,
-    channel: Channel,
-    debs: Sequence[Path],
-    keys: Keys,
-    *,
-    now: datetime,
-    runner: Runner,
-    log: Log,
-) -> Publication:
-    """Add ``debs`` to ``channel`` in the repository at ``root``, signed with the repository key.
+def check_target(planned: Plan, target: Target) -> None:
+    """Raise ArchiveError if a package was built for another target than its suite is for."""
+    for package, deb in planned.offered:
+        if not package.version.endswith(f"~{target.suffix}"):
+            raise ArchiveError(
+                f"{deb.name} was not built for {target.name}: its version {package.version} does"
+                f" not end with ~{target.suffix}",
+                hint=f"publish what was built for it: debstack build --target {target.name}",
+            )
 
-    Every package that is new there must carry the package key's signature. Raises ArchiveError or
-    SigningError; the channel is then as it was.
+
+def check_same_bits(offered: Sequence[tuple[Package, Path]]) -> None:
+    """Raise ArchiveError if a file is not the one that the index describes, read anew."""
+    for package, path in offered:
+        if read_package(path) != package:
+            raise ArchiveError(
+                f"{path} is not the file that was published",
+                hint="see what else is wrong: debstack archive verify; then restore the file from"
+                " dist/ or a backup",
+            )
+
+
+def signature_check(public: bytes, runner: Runner) -> Callable[[Sequence[Path]], None]:
+    """Return a function that raises SigningError unless a key of ``public`` signed each package.
+
+    ``public`` is a binary keyring with the package keys.
     """
-    suite = suite_of(definition, target, channel)
-    _refuse_development(suite, keys)
-    with log.step("archive", f"publish to {suite.name}"):
-        return archive.publish(
-            root,
-            suite,
-            debs,
-            keys.signers(channel.name),
-            now=now,
-            grace=timedelta(days=definition.stack.archive.grace_days),
-            runner=runner,
-            log=log,
-            approve=lambda planned: _verify(planned, keys, runner),
-        )
+
+    def check(debs: Sequence[Path]) -> None:
+        with tempfile.NamedTemporaryFile(prefix="debstack-", suffix=".gpg") as keyring:
+            keyring.write(public)
+            keyring.flush()
+            for deb in debs:
+                try:
+                    sign.verify(deb, Path(keyring.name), runner)
+                except DebstackError as error:
+                    if deb.name not in error.message:
+                        error.message = f"{deb.name}: {error.message}"
+                    raise
+
+    return check
 
 
-def _refuse_development(suite: Suite, keys: Keys) -> None:
-    if suite.production and keys.development:
-        raise ArchiveError(
-            f"{suite.name} is a production channel, and these are development keys",
-            hint="export DEBSTACK_PACKAGE_KEY=FINGERPRINT DEBSTACK_REPO_KEY=FINGERPRINT",
-        )
-
-
-def _verify(planned: Plan, keys: Keys, runner: Runner) -> None:
-    """Raise SigningError unless the package key signed every package that is to be added."""
-    known = [keys.package, *([keys.keyring] if keys.keyring not in (None, keys.package) else [])]
-    with gpg.signing(known, runner) as ring:
-        for addition in planned.additions:
-            signer = sign.verify(addition.source, ring.keyring, runner)
-            if signer not in [key.fingerprint for key in known]:
-                raise SigningError(f"{addition.source} is signed by {signer}")
+def _manifest(folder: Path, target: Target) -> Path:
+    return folder / f"{target.name}.json"

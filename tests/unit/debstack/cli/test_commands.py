@@ -17,7 +17,10 @@ from debstack.cli.project import Project
 from debstack.cli.root import debstack
 from debstack.errors import DebstackError, DefinitionError, LockError, Problem
 
-COMMANDS = ("build", "diff", "fetch", "lock", "publish")
+COMMANDS = (
+    *("build", "diff", "fetch", "lock"),
+    *("publish", "promote", "unpublish", "retain", "refresh"),
+)
 
 
 def invoke(*arguments: str, folder: Path | None = None) -> Result:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.unit.debstack.model import project
-from tests.unit.debstack.pipeline.release import DEVELOPMENT, KEYS
+from tests.unit.debstack.pipeline.release import release
 
+from debstack.archive.content import Content
+from debstack.archive.package import package_of
+from debstack.archive.plan import Plan
 from debstack.errors import ArchiveError
-from debstack.keys import Keys
-from debstack.log import Log
 from debstack.model.definition import Definition
 from debstack.model.reading import load
 from debstack.pipeline.packages import release_packages
-from debstack.pipeline.publish import publish, release_files, suite_of
-from debstack.process import Runner
+from debstack.pipeline.publish import check_target, read_built, suite_of, targets_of
 
 
 @pytest.fixture
@@ -37,40 +39,62 @@ def test_a_channel_is_a_suite_per_target(definition: Definition) -> None:
     assert suite_of(definition, target, prod).production
 
 
-@pytest.mark.parametrize(
-    "keys", [DEVELOPMENT, Keys(KEYS.package, DEVELOPMENT.repository),
-             Keys(DEVELOPMENT.package, KEYS.repository)],
-)  # fmt: skip
-def test_production_refuses_development_keys(
-    definition: Definition, tmp_path: Path, keys: Keys
-) -> None:
-    target, prod = definition.stack.targets[0], definition.stack.channels[1]
-    with pytest.raises(ArchiveError, match="bookworm-prod is a production channel") as caught:
-        publish(tmp_path / "apt", definition, target, prod, [], keys,
-                now=datetime(2026, 11, 23, tzinfo=UTC), runner=Runner(), log=Log())  # fmt: skip
-    assert "DEBSTACK_PACKAGE_KEY=" in caught.value.hint
-    assert not (tmp_path / "apt").exists()
+def built(folder: Path, definition: Definition, *packages: str) -> Path:
+    """Pretend that a release was built: leave its manifest and its lock."""
+    made = release(folder / "source")
+    entries = [{"package": name, "file": f"{name}.deb"} for name in packages]
+    document = {"release": made.lock.release, "target": "bookworm", "packages": entries}
+    (folder / "bookworm.json").write_text(json.dumps(document))
+    made.lock.write(folder / "repos.lock")
+    return folder
 
 
 def test_only_what_the_manifest_names_is_published(definition: Definition, tmp_path: Path) -> None:
-    target = definition.stack.targets[0]
-    names = release_packages(definition)
-    entries = [{"package": name, "file": f"{name}.deb"} for name in names]
-    (tmp_path / "bookworm.json").write_text(json.dumps({"packages": entries}))
-    (tmp_path / "stranger.deb").write_text("")
-    files = release_files(tmp_path, definition, target)
-    assert files == [tmp_path / f"{name}.deb" for name in names]
+    target, names = definition.stack.targets[0], release_packages(definition)
+    folder = built(tmp_path, definition, *names)
+    (folder / "stranger.deb").write_text("")
+    found = read_built(folder, definition, target)
+    assert found.debs == tuple(folder / f"{name}.deb" for name in names)
+    assert found.about.release == "2026.11.23.1"
+    assert {name: len(commit) for name, commit in found.about.commits.items()} == {
+        "feed": 40,
+        "web": 40,
+    }
 
 
 def test_a_part_of_a_release_is_not_published(definition: Definition, tmp_path: Path) -> None:
-    entries = [{"package": "demo-stack", "file": "demo-stack.deb"}]
-    (tmp_path / "bookworm.json").write_text(json.dumps({"packages": entries}))
+    folder = built(tmp_path, definition, "demo-stack")
     with pytest.raises(ArchiveError, match="lacks feed, web, ") as caught:
-        release_files(tmp_path, definition, definition.stack.targets[0])
+        read_built(folder, definition, definition.stack.targets[0])
     assert caught.value.hint == "run: debstack build"
 
 
 def test_a_release_that_was_not_built_is_told(definition: Definition, tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match="holds no release built for bookworm") as caught:
-        release_files(tmp_path, definition, definition.stack.targets[0])
-    assert caught.value.hint == "run: debstack build"
+    target = definition.stack.targets[0]
+    for read in (targets_of, partial(read_built, target=target)):
+        with pytest.raises(ArchiveError, match="holds no release built for bookworm") as caught:
+            read(tmp_path, definition)
+        assert caught.value.hint == "run: debstack build"
+
+
+def test_the_targets_of_a_release_are_those_it_was_built_for(
+    definition: Definition, tmp_path: Path
+) -> None:
+    trixie = replace(definition.stack.targets[0], name="trixie", suffix="deb13")
+    stack = replace(definition.stack, targets=(*definition.stack.targets, trixie))
+    both = replace(definition, stack=stack)
+    (tmp_path / "trixie.json").touch()
+    assert targets_of(tmp_path, both) == (trixie,)
+    (tmp_path / "bookworm.json").touch()
+    assert [each.name for each in targets_of(tmp_path, both)] == ["bookworm", "trixie"]
+
+
+def test_what_was_built_for_another_target_is_refused(definition: Definition) -> None:
+    target = definition.stack.targets[0]
+    suite = suite_of(definition, target, definition.stack.channels[0])
+    control = "Package: feed\nVersion: 1.0~deb13\nArchitecture: amd64\n"
+    offered = ((package_of(control, Path("feed.deb"), 1, "0" * 64), Path("feed.deb")),)
+    plan = Plan(suite, None, Content(), "first publication", offered)
+    with pytest.raises(ArchiveError, match=r"1\.0~deb13 does not end with ~deb12"):
+        check_target(plan, target)
+    check_target(plan, replace(target, suffix="deb13"))

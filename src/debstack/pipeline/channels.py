@@ -1,0 +1,264 @@
+"""The channels of a project: publish, promote, take back, retain, sign anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from debstack.archive.content import PublishedRelease
+from debstack.archive.plan import (
+    Plan,
+    live,
+    plan_promotion,
+    plan_publication,
+    plan_refresh,
+    plan_withdrawal,
+)
+from debstack.archive.publish import Publisher
+from debstack.archive.retention import Decision, Offering, decide
+from debstack.archive.suite import Publication, Suite
+from debstack.archive.version import version_key
+from debstack.errors import ArchiveError
+from debstack.gpg import Key
+from debstack.model.definition import Channel, Definition, Target
+from debstack.pipeline.publish import (
+    BuiltRelease,
+    check_same_bits,
+    check_target,
+    signature_check,
+    suite_of,
+)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Who signs: the repository keys of each channel, and whose packages are accepted.
+
+    ``package_keys`` is a binary keyring; ``development`` says that it holds a development key.
+    """
+
+    signers: Callable[[Channel], Sequence[Key]]
+    package_keys: Callable[[], bytes]
+    development: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """A channel on a target, and the suite that it is."""
+
+    target: Target
+    channel: Channel
+    suite: Suite
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels of ``definition``, in the archive that ``publisher`` writes.
+
+    Every method raises ArchiveError or SigningError; the suite in question is then as it was.
+    """
+
+    definition: Definition
+    publisher: Publisher
+    trust: Trust
+
+    def place(self, target: Target, channel: Channel) -> Place:
+        """Return the suite of ``channel`` on ``target``."""
+        return Place(target, channel, suite_of(self.definition, target, channel))
+
+    def published(self) -> list[Place]:
+        """Return the places that have been published to."""
+        places = [
+            self.place(target, channel)
+            for target in self.definition.stack.targets
+            for channel in self.definition.stack.channels
+        ]
+        tree = self.publisher.tree
+        return [each for each in places if tree.live(each.suite.name) is not None]
+
+    def releases(self, place: Place) -> tuple[PublishedRelease, ...]:
+        """Return the releases that a place offers, in the order of their publication."""
+        return live(self.publisher.tree, place.suite.name).content.releases
+
+    def newer(self, release: str, place: Place) -> str:
+        """Return the newest release that a place offers if it is newer than this, else nothing."""
+        newest = max((each.name for each in self.releases(place)), key=version_key, default=release)
+        return newest if version_key(newest) > version_key(release) else ""
+
+    def plan_publish(self, built: BuiltRelease, channel: Channel) -> Plan:
+        """Return what ``publish`` would do, having checked all that it checks."""
+        place = self._production_by_promotion(self.place(built.target, channel))
+        self._refuse_development(place)
+        plan = plan_publication(
+            self.publisher.tree, place.suite, built.debs, built.about, self._keys(place), self._now
+        )
+        self._approve_publication(place, plan)
+        return plan
+
+    def publish(self, built: BuiltRelease, channel: Channel) -> Publication:
+        """Add a built release to ``channel``.
+
+        Every package that is new there must be for the target, and carry the signature of a
+        package key. Refused for a production channel where there is another one to test in.
+        """
+        place = self._production_by_promotion(self.place(built.target, channel))
+        self._refuse_development(place)
+        with self.publisher.log.step("archive", f"publish to {place.suite.name}"):
+            return self.publisher.publish(
+                place.suite,
+                built.debs,
+                self._keys(place),
+                built.about,
+                lambda planned: self._approve_publication(place, planned),
+            )
+
+    def plan_promote(self, release: str, source: Place, target: Place) -> Plan:
+        """Return what ``promote`` would do, having checked all that it checks."""
+        self._refuse_development(target)
+        plan = plan_promotion(
+            self.publisher.tree, source.suite, target.suite, release, self._keys(target), self._now
+        )
+        self._approve_promotion(target, plan)
+        return plan
+
+    def promote(self, release: str, source: Place, target: Place) -> Publication:
+        """Offer what ``source`` offers as ``release`` in ``target`` as well, the very same files.
+
+        Refused if ``source`` does not have it, if a key is a development key, and if a package is
+        not the one that was published or has no good signature.
+        """
+        self._refuse_development(target)
+        with self.publisher.log.step("archive", f"promote {release} to {target.suite.name}"):
+            return self.publisher.promote(
+                source.suite,
+                target.suite,
+                release,
+                self._keys(target),
+                lambda planned: self._approve_promotion(target, planned),
+            )
+
+    def plan_unpublish(self, place: Place, releases: Sequence[str], *, empty: bool) -> Plan:
+        """Return what ``unpublish`` would do, having checked all that it checks."""
+        self._refuse_development(place)
+        plan = plan_withdrawal(
+            self.publisher.tree, place.suite, releases, self._keys(place), self._now, "unpublished"
+        )
+        self._approve_withdrawal(plan, releases, empty=empty)
+        return plan
+
+    def unpublish(self, place: Place, releases: Sequence[str], *, empty: bool) -> Publication:
+        """Take releases out of a channel; their packages stay in the pool for the grace period.
+
+        Refused for a pinned release, and for the last one of a channel unless ``empty``.
+        """
+        self._refuse_development(place)
+        return self.publisher.withdraw(
+            place.suite,
+            releases,
+            self._keys(place),
+            f"unpublished {', '.join(releases)}",
+            lambda planned: self._approve_withdrawal(planned, releases, empty=empty),
+        )
+
+    def plan_retain(self, keep: int) -> tuple[Decision, ...]:
+        """Return what becomes of each release if the ``keep`` newest of each channel stay."""
+        offerings = [
+            Offering(
+                place.suite.name,
+                place.target.name,
+                place.channel.production,
+                self.releases(place),
+            )
+            for place in self.published()
+        ]
+        return decide(offerings, keep, self.definition.stack.retention.pinned)
+
+    def retain(self, keep: int) -> tuple[tuple[Decision, ...], list[str]]:
+        """Take the releases out that ``plan_retain`` names, and remove what the grace is over for.
+
+        Returns the decisions, and what was removed from the disk.
+        """
+        decisions = self.plan_retain(keep)
+        for place in self.published():
+            going = [
+                each.release
+                for each in decisions
+                if each.suite == place.suite.name and not each.keep
+            ]
+            if going:
+                self._refuse_development(place)
+                self.publisher.withdraw(
+                    place.suite, going, self._keys(place), f"not retained: {', '.join(going)}"
+                )
+        return decisions, self.publisher.collect()
+
+    def plan_refresh(self, *, force: bool) -> list[Plan]:
+        """Return for each channel whether it is going to be signed anew, and why."""
+        tree = self.publisher.tree
+        return [
+            plan_refresh(tree, place.suite, self._keys(place), self._now, force=force)
+            for place in self.published()
+        ]
+
+    def refresh(self, *, force: bool) -> list[Publication]:
+        """Sign every channel anew whose validity is half over, or whose keys are others now."""
+        for place in self.published():
+            self._refuse_development(place)
+        return [
+            self.publisher.refresh(place.suite, self._keys(place), force=force)
+            for place in self.published()
+        ]
+
+    @property
+    def _now(self) -> datetime:
+        return self.publisher.now
+
+    def _keys(self, place: Place) -> Sequence[Key]:
+        return self.trust.signers(place.channel)
+
+    def _production_by_promotion(self, place: Place) -> Place:
+        tested = [each for each in self.definition.stack.channels if not each.production]
+        if place.channel.production and tested:
+            raise ArchiveError(
+                f"{place.suite.name} is a production channel: what goes there has been elsewhere"
+                " before",
+                hint=f"debstack publish --channel {tested[0].name}; then debstack promote RELEASE"
+                f" --from {tested[0].name} --to {place.channel.name}",
+            )
+        return place
+
+    def _refuse_development(self, place: Place) -> None:
+        development = self.trust.development or any(key.development for key in self._keys(place))
+        if place.suite.production and development:
+            raise ArchiveError(
+                f"{place.suite.name} is a production channel, and these are development keys",
+                hint="export DEBSTACK_PACKAGE_KEY=FINGERPRINT DEBSTACK_REPO_KEY=FINGERPRINT",
+            )
+
+    def _approve_publication(self, place: Place, planned: Plan) -> None:
+        check_target(planned, place.target)
+        self._check_signatures([each.source for each in planned.additions])
+
+    def _approve_promotion(self, target: Place, planned: Plan) -> None:
+        check_target(planned, target.target)
+        check_same_bits(planned.offered)
+        self._check_signatures([path for _, path in planned.offered])
+
+    def _check_signatures(self, debs: Sequence[Path]) -> None:
+        if debs:
+            signature_check(self.trust.package_keys(), self.publisher.runner)(debs)
+
+    def _approve_withdrawal(self, planned: Plan, releases: Sequence[str], *, empty: bool) -> None:
+        pinned = sorted(set(releases) & set(self.definition.stack.retention.pinned))
+        if pinned:
+            raise ArchiveError(
+                f"{', '.join(pinned)} is pinned",
+                hint="take it out of [retention] pinned in packaging/stack.toml first",
+            )
+        if not planned.content.releases and not empty:
+            raise ArchiveError(
+                f"{planned.suite.name} has no other release: servers would find nothing to install",
+                hint="publish or promote another one first, or add --allow-empty",
+            )
