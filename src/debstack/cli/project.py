@@ -11,13 +11,13 @@ from pathlib import Path
 
 import click
 
-from debstack import keys
+from debstack import gpg, keys
 from debstack.archive.publish import Publisher
 from debstack.gpg import Key
 from debstack.log import Log
 from debstack.model.definition import Channel, Definition, Target
 from debstack.model.lock import Lock, read_lock
-from debstack.model.places import lock_file
+from debstack.model.places import lock_file, packaging_folder
 from debstack.model.reading import load
 from debstack.model.signers import Signers, read_signers
 from debstack.pipeline import keyring
@@ -133,6 +133,10 @@ class Project:
         )
 
     def _package_keys(self) -> bytes:
+        """Return the package keys that are committed, or else the public half of the one in use."""
+        committed = packaging_folder(self.root) / "keys" / "package.asc"
+        if committed.is_file():
+            return gpg.read_public(committed, self.runner)[1]
         return keyring.public_halves(self.root, self.keys, self.runner)["package"]
 
     def workshop(self, *, jobs: int | None = None, offline: bool = False) -> Workshop:

@@ -11,7 +11,7 @@ from debstack.cli.project import Project
 
 _COMMANDS = (
     *("build", "diff", "fetch", "key", "lock"),
-    *("publish", "promote", "unpublish", "retain", "refresh"),
+    *("publish", "promote", "unpublish", "retain", "refresh", "archive"),
 )
 
 

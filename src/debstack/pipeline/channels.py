@@ -19,6 +19,7 @@ from debstack.archive.plan import (
 from debstack.archive.publish import Publisher
 from debstack.archive.retention import Decision, Offering, decide
 from debstack.archive.suite import Publication, Suite
+from debstack.archive.verify import Examination, Finding
 from debstack.archive.version import version_key
 from debstack.errors import ArchiveError
 from debstack.gpg import Key
@@ -70,13 +71,8 @@ class Channels:
 
     def published(self) -> list[Place]:
         """Return the places that have been published to."""
-        places = [
-            self.place(target, channel)
-            for target in self.definition.stack.targets
-            for channel in self.definition.stack.channels
-        ]
         tree = self.publisher.tree
-        return [each for each in places if tree.live(each.suite.name) is not None]
+        return [each for each in self._places() if tree.live(each.suite.name) is not None]
 
     def releases(self, place: Place) -> tuple[PublishedRelease, ...]:
         """Return the releases that a place offers, in the order of their publication."""
@@ -210,6 +206,28 @@ class Channels:
             self.publisher.refresh(place.suite, self._keys(place), force=force)
             for place in self.published()
         ]
+
+    def _places(self) -> list[Place]:
+        return [
+            self.place(target, channel)
+            for target in self.definition.stack.targets
+            for channel in self.definition.stack.channels
+        ]
+
+    def verify(self) -> list[Finding]:
+        """Return everything that is wrong with the archive, the harmless after the harmful."""
+        accepted = signature_check(self.trust.package_keys(), self.publisher.runner)
+        examination = Examination(
+            self.publisher.tree,
+            self._now,
+            self.publisher.runner,
+            {
+                each.suite.name: [key.fingerprint for key in self._keys(each)]
+                for each in self._places()
+            },
+            lambda deb: accepted([deb]),
+        )
+        return examination.examine()
 
     @property
     def _now(self) -> datetime:

@@ -13,7 +13,7 @@ from debstack.archive.content import About
 from debstack.archive.package import Package, read_package
 from debstack.archive.plan import Plan
 from debstack.archive.suite import Suite
-from debstack.errors import ArchiveError, DebstackError
+from debstack.errors import ArchiveError, SigningError
 from debstack.model.definition import Channel, Definition, Target
 from debstack.model.lock import read_lock
 from debstack.pipeline.packages import release_packages
@@ -118,10 +118,10 @@ def signature_check(public: bytes, runner: Runner) -> Callable[[Sequence[Path]],
             for deb in debs:
                 try:
                     sign.verify(deb, Path(keyring.name), runner)
-                except DebstackError as error:
-                    if deb.name not in error.message:
-                        error.message = f"{deb.name}: {error.message}"
-                    raise
+                except SigningError as error:
+                    raise SigningError(
+                        f"{deb.name}: {error.message}", hint=error.hint, details=error.details
+                    ) from error
 
     return check
 

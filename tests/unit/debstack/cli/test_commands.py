@@ -19,7 +19,7 @@ from debstack.errors import DebstackError, DefinitionError, LockError, Problem
 
 COMMANDS = (
     *("build", "diff", "fetch", "lock"),
-    *("publish", "promote", "unpublish", "retain", "refresh"),
+    *("publish", "promote", "unpublish", "retain", "refresh", "archive"),
 )
 
 

@@ -1,0 +1,253 @@
+"""From staging to production and out of the archive, with real packages, gpg and apt."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.build.archive import RUNNER, make_apt
+from tests.build.channels import Keys, Shop, make_keys
+
+from debstack.errors import ArchiveError, SigningError
+
+pytestmark = pytest.mark.build
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return make_keys(tmp_path_factory.mktemp("gnupg") / "home")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("releases")
+
+
+@pytest.fixture
+def shop(tmp_path: Path, source: Path, keys: Keys) -> Shop:
+    return Shop(tmp_path, source, keys)
+
+
+def content(shop: Shop) -> dict[str, bytes]:
+    """Return every file below the archive's root, less the lock."""
+    paths = (path for path in shop.tree.root.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in paths if path.name != ".lock"}
+
+
+def test_the_same_bits_reach_production(shop: Shop) -> None:
+    shop.publish(1)
+    pool = {path: path.stat() for path in shop.tree.pool.rglob("*.deb")}
+    promoted = shop.at(1).promote(1)
+    assert promoted.suite == "bookworm-prod"
+    assert {package.name for package in promoted.added} == {"common", "demo-stack", "feed"}
+    assert {path: path.stat() for path in shop.tree.pool.rglob("*.deb")} == pool
+    assert shop.offered("prod") == [1]
+    assert shop.at(1).problems() == []
+    assert shop.at(1).promote(1).unchanged
+
+
+def test_staging_and_production_are_signed_by_different_keys(shop: Shop) -> None:
+    shop.publish(1)
+    shop.promote(1)
+    for channel, key in (("staging", shop.keys.staging), ("prod", shop.keys.prod)):
+        keyring = shop.tree.keyring(f"bookworm-{channel}")
+        listed = RUNNER.capture(["gpg", "--show-keys", "--with-colons", keyring]).text
+        assert [line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr")] == [
+            key.fingerprint
+        ]
+
+
+def test_every_target_has_suites_of_its_own(shop: Shop) -> None:
+    shop.publish(1)
+    shop.publish(1, "trixie")
+    shop.promote(1, "trixie")
+    assert shop.tree.suites() == ["bookworm-staging", "trixie-prod", "trixie-staging"]
+    with pytest.raises(ArchiveError, match=r"feed_.*~deb13.* was not built for bookworm"):
+        wrong = replace(shop.built(2, "trixie"), target=shop.definition.target("bookworm"))
+        shop.channels.publish(wrong, shop.place("staging").channel)
+    assert shop.problems() == []
+
+
+@pytest.mark.parametrize("plan", [False, True])
+def test_what_was_never_in_staging_is_not_promoted(shop: Shop, plan: bool) -> None:
+    shop.publish(1)
+    before = content(shop)
+    places = shop.place("staging"), shop.place("prod")
+    attempt = shop.channels.plan_promote if plan else shop.channels.promote
+    with pytest.raises(
+        ArchiveError, match=r"2026\.11\.23\.2 is not in bookworm-staging, which has"
+    ):
+        attempt("2026.11.23.2", *places)
+    assert content(shop) == before
+
+
+def test_what_was_published_to_another_target_is_not_promoted(shop: Shop) -> None:
+    shop.publish(1)
+    shop.publish(2, "trixie")
+    with pytest.raises(ArchiveError, match="is not in bookworm-staging"):
+        shop.promote(2)
+
+
+def test_a_development_key_reaches_no_production_channel(shop: Shop) -> None:
+    shop.publish(1)
+    before = content(shop)
+    with pytest.raises(ArchiveError, match="these are development keys"):
+        replace(shop, development=True).promote(1)
+    marked = replace(shop.keys, prod=replace(shop.keys.prod, development=True))
+    with pytest.raises(ArchiveError, match="these are development keys"):
+        replace(shop, keys=marked).promote(1)
+    assert content(shop) == before
+
+
+def spoil(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def resigned(shop: Shop) -> Callable[[Path], None]:
+    """Return what puts a package in place that is signed by another key, and names it as ours."""
+    other = shop.built(1, key=shop.keys.staging)
+
+    def replace_deb(path: Path) -> None:
+        shutil.copy(next(deb for deb in other.debs if deb.name == path.name), path)
+
+    return replace_deb
+
+
+def test_a_package_that_is_not_what_was_published_is_not_promoted(shop: Shop) -> None:
+    shop.publish(1)
+    path = next(shop.tree.pool.rglob("feed_*.deb"))
+    good = path.read_bytes()
+    for change in (spoil, resigned(shop), lambda path: path.write_bytes(good[:-1])):
+        change(path)
+        before = content(shop)
+        with pytest.raises((ArchiveError, SigningError), match=r"feed_.*\.deb"):
+            shop.promote(1)
+        assert content(shop) == before
+        path.write_bytes(good)
+    assert not shop.promote(1).unchanged
+
+
+def test_a_package_of_another_key_is_not_published(shop: Shop) -> None:
+    built = shop.built(1, key=shop.keys.staging)
+    with pytest.raises(SigningError, match=r"feed_.*\.deb"):
+        shop.channels.publish(built, shop.place("staging").channel)
+    assert not shop.tree.suites()
+
+
+def test_a_dry_run_tells_the_same_and_writes_nothing(shop: Shop) -> None:
+    shop.publish(1)
+    before = content(shop)
+    plan = shop.channels.plan_promote("2026.11.23.1", shop.place("staging"), shop.place("prod"))
+    assert [each.package.name for each in plan.additions] == ["common", "demo-stack", "feed"]
+    assert content(shop) == before
+    assert not (shop.tree.generations / "bookworm-prod").exists()
+
+
+def test_going_back_takes_the_newest_out(shop: Shop, tmp_path: Path) -> None:
+    shop.publish(1)
+    shop.promote(1)
+    shop.at(1).publish(2)
+    shop.at(1).promote(2)
+    done = shop.at(2).channels.unpublish(shop.place("prod"), ["2026.11.23.2"], empty=False)
+    assert {name.rpartition("/")[2].partition("_")[0] for name in done.dropped} == {
+        "feed",
+        "demo-stack",
+    }
+    assert shop.offered("prod") == [1]
+    assert shop.offered("staging") == [1, 2]
+    assert shop.at(2).problems() == []
+
+
+def test_the_last_release_and_a_pinned_one_are_not_taken_out_by_the_way(shop: Shop) -> None:
+    shop.publish(1)
+    place = shop.place("staging")
+    with pytest.raises(ArchiveError, match="has no other release"):
+        shop.channels.unpublish(place, ["2026.11.23.1"], empty=False)
+    pinning = replace(shop, pinned=("2026.11.23.1",))
+    for attempt in (pinning.channels.unpublish, pinning.channels.plan_unpublish):
+        with pytest.raises(ArchiveError, match=r"2026\.11\.23\.1 is pinned"):
+            attempt(place, ["2026.11.23.1"], empty=True)
+    shop.channels.unpublish(place, ["2026.11.23.1"], empty=True)
+    assert shop.offered("staging") == []
+    assert shop.problems() == []
+
+
+def test_twelve_releases_of_which_three_are_kept(shop: Shop, tmp_path: Path) -> None:
+    for number in range(1, 13):
+        shop.at(number / 10).publish(number)
+    shop.at(2).promote(2)
+    shop.at(2).promote(3)
+    pinning = replace(shop, pinned=("2026.11.23.5",)).at(3)
+    decisions = pinning.channels.plan_retain(3)
+    expected = [2, 3, 5, 10, 11, 12]
+    pool = pool_of(shop)
+    done, removed = pinning.channels.retain(3)
+    assert done == decisions
+    assert removed == []
+    assert pinning.offered("staging") == expected
+    assert pinning.offered("prod") == [2, 3]
+    # The index has lost them; the disk keeps them for those who have an older index.
+    assert pool_of(shop) == pool
+    early = pinning.at(29).channels.retain(3)[1]
+    assert [name for name in early if name.startswith("pool/")] == []
+    assert pool_of(shop) == pool
+    _, removed = pinning.at(31).channels.retain(3)
+    feeds = [name.partition("~")[0] for name in removed if "/feed_" in name]
+    gone = sorted(int(name.rpartition(".")[2]) for name in feeds)
+    assert gone == [1, 4, 6, 7, 8, 9]
+    assert pool_of(shop) == pool - {
+        f"{name}_2026.11.23.{number}~deb12_amd64.deb"
+        for name in ("feed", "demo-stack")
+        for number in gone
+    }
+    later = pinning.at(31)
+    later.channels.refresh(force=True)
+    assert later.problems() == []
+
+
+def pool_of(shop: Shop) -> set[str]:
+    return {path.name for path in shop.tree.pool.rglob("*.deb")}
+
+
+def test_a_client_with_an_older_index_downloads_what_was_dropped(
+    shop: Shop, tmp_path: Path
+) -> None:
+    fresh = replace(shop, now=datetime.now(UTC))
+    fresh.publish(1)
+    fresh.publish(2)
+    apt = make_apt(tmp_path / "client", fresh.tree.root, "bookworm-staging")
+    assert apt.update().returncode == 0
+    fresh.channels.retain(1)
+    assert fresh.offered("staging") == [2]
+    assert apt.run("apt-get", "download", "feed=2026.11.23.1~deb12").returncode == 0
+    assert apt.update().returncode == 0
+    assert apt.run("apt-get", "download", "feed=2026.11.23.1~deb12").returncode == 100
+
+
+def test_refreshing_signs_before_the_validity_is_over(shop: Shop) -> None:
+    shop.publish(1)
+    shop.promote(1)
+    assert [each.unchanged for each in shop.at(14).channels.refresh(force=False)] == [True, True]
+    assert [plan.reason for plan in shop.at(15).channels.plan_refresh(force=False)] == [
+        "less than half of its validity is left"
+    ] * 2
+    assert [each.generation for each in shop.at(15).channels.refresh(force=False)] == [2, 2]
+    assert shop.at(15).offered("prod") == [1]
+    assert shop.at(16).problems() == []
+
+
+def test_refreshing_takes_other_keys_over(shop: Shop) -> None:
+    shop.publish(1)
+    other = replace(shop, keys=replace(shop.keys, staging=shop.keys.prod))
+    assert [plan.reason for plan in other.channels.plan_refresh(force=False)] == [
+        "other signing keys"
+    ]
+    assert any("should sign it: debstack refresh" in each for each in other.problems())
+    other.channels.refresh(force=False)
+    assert other.problems() == []
