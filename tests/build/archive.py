@@ -110,7 +110,9 @@ def make_apt(
     folder: Path, root: Path, suite: str = SUITE.name, keyring: Path | None = None, uri: str = ""
 ) -> Apt:
     """Return an apt that knows one suite of the archive at ``root``, or at another address."""
-    for name in ("etc/sources.list.d", "state/lists/partial", "cache/archives/partial"):
+    for name in ("sources.list.d", "apt.conf.d", "preferences.d"):
+        (folder / "etc" / name).mkdir(parents=True)
+    for name in ("state/lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     (folder / "status").touch()
     (folder / "apt.conf").write_text(

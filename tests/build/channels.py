@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from debstack.pipeline.publish import BuiltRelease
 from debstack.steps import sign
 
 GRACE = timedelta(days=30)
-DAY_ONE = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class Shop:
     folder: Path
     source: Path
     keys: Keys
+    now: datetime
     pinned: tuple[str, ...] = ()
-    now: datetime = DAY_ONE
     development: bool = False
 
     @property

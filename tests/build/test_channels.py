@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shop(tmp_path: Path, source: Path, keys: Keys) -> Shop:
-    return Shop(tmp_path, source, keys)
+    """Return a shop of three days ago."""
+    return Shop(tmp_path, source, keys, datetime.now(UTC) - timedelta(days=3))
 
 
 def content(shop: Shop) -> dict[str, bytes]:
@@ -179,6 +180,7 @@ def test_the_last_release_and_a_pinned_one_are_not_taken_out_by_the_way(shop: Sh
 
 
 def test_twelve_releases_of_which_three_are_kept(shop: Shop, tmp_path: Path) -> None:
+    shop = shop.at(-31)  # so that it ends at the present time: apt has no other
     for number in range(1, 13):
         shop.at(number / 10).publish(number)
     shop.at(2).promote(2)
@@ -218,19 +220,19 @@ def pool_of(shop: Shop) -> set[str]:
 def test_a_client_with_an_older_index_downloads_what_was_dropped(
     shop: Shop, tmp_path: Path
 ) -> None:
-    fresh = replace(shop, now=datetime.now(UTC))
-    fresh.publish(1)
-    fresh.publish(2)
-    apt = make_apt(tmp_path / "client", fresh.tree.root, "bookworm-staging")
+    shop.publish(1)
+    shop.publish(2)
+    apt = make_apt(tmp_path / "client", shop.tree.root, "bookworm-staging")
     assert apt.update().returncode == 0
-    fresh.channels.retain(1)
-    assert fresh.offered("staging") == [2]
+    shop.channels.retain(1)
+    assert shop.offered("staging") == [2]
     assert apt.run("apt-get", "download", "feed=2026.11.23.1~deb12").returncode == 0
     assert apt.update().returncode == 0
     assert apt.run("apt-get", "download", "feed=2026.11.23.1~deb12").returncode == 100
 
 
 def test_refreshing_signs_before_the_validity_is_over(shop: Shop) -> None:
+    shop = shop.at(-13)
     shop.publish(1)
     shop.promote(1)
     assert [each.unchanged for each in shop.at(14).channels.refresh(force=False)] == [True, True]

@@ -32,7 +32,9 @@ class PrivateApt:
 
     def set_up(self, tree: Tree, suite: str, architecture: str) -> None:
         """Write its configuration: the one source, trusted by the keys that the suite names."""
-        for name in ("etc/sources.list.d", "state/lists/partial", "cache/archives/partial"):
+        for name in ("sources.list.d", "apt.conf.d", "preferences.d"):
+            (self.folder / "etc" / name).mkdir(parents=True)
+        for name in ("state/lists/partial", "cache/archives/partial"):
             (self.folder / name).mkdir(parents=True)
         (self.folder / "status").touch()
         (self.folder / "apt.conf").write_text(
