@@ -110,6 +110,10 @@ class Examination:
         except Exception as error:
             self._report(folder, f"cannot be read: {error!r}")
             return None
+        if (made.release.get("Suite"), made.generation) != (suite, number):
+            theirs = f"{made.release.get('Suite')}, number {made.generation}"
+            self._report(folder, f"is a generation of {theirs}")
+            return None
         fields = Deb822(text)
         said = {name: fields.get(name) for name in made.release}
         if said != dict(made.release) or fields.get("Valid-Until") != release.timestamp(
