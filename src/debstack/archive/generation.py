@@ -26,7 +26,7 @@ from debstack.archive.tree import (
     Tree,
     make_folder,
     rename,
-    sync_folder,
+    sync_all,
     write_file,
 )
 from debstack.errors import ArchiveError
@@ -55,7 +55,8 @@ class Writer:
         shipped = _shipped(files)
         made = self._manifest(shipped, dropped, date)
         folder = self.tree.generations / self.suite.name / f"{TEMPORARY}{made.generation}"
-        make_folder(folder)
+        make_folder(folder.parent)
+        make_folder(folder, durable=False)
         for path, packed in shipped.items():
             self._write_index(folder, path, packed)
         self._carry_over(folder)
@@ -91,7 +92,7 @@ class Writer:
 
     def _write_index(self, folder: Path, path: str, packed: bytes) -> None:
         blob = folder / _blob(path, packed)
-        make_folder(blob.parent)
+        make_folder(blob.parent, durable=False)
         write_file(blob, packed)
         (folder / path).hardlink_to(blob)
 
@@ -101,7 +102,7 @@ class Writer:
             source = self.tree.generation(self.suite.name, earlier.generation)
             for name in earlier.blobs:
                 if not (folder / name).exists():
-                    make_folder((folder / name).parent)
+                    make_folder((folder / name).parent, durable=False)
                     (folder / name).hardlink_to(source / name)
 
 
@@ -159,8 +160,7 @@ def _blob(path: str, packed: bytes) -> str:
 
 
 def _sync(folder: Path) -> None:
-    for path, _, _ in os.walk(folder):
-        sync_folder(Path(path))
+    sync_all([folder, *folder.rglob("*")])
 
 
 def discard(folder: Path) -> None:

@@ -35,7 +35,8 @@ from debstack.archive.tree import (
     make_folder,
     marked,
     rename,
-    sync_folder,
+    sync,
+    sync_all,
 )
 from debstack.digest import sha256_of
 from debstack.errors import ArchiveError
@@ -44,8 +45,6 @@ from debstack.log import Log
 from debstack.process import Runner
 
 _CHUNK = 1 << 20
-# So many files are synced faster by one call for the whole file system than each for itself.
-_MANY = 50
 # apt refuses an index that is dated ten seconds ahead of its own clock.
 _AHEAD = timedelta(seconds=4)
 _LONGEST_WAIT = timedelta(minutes=1)
@@ -208,17 +207,18 @@ class Publisher:
 
     def _ingest(self, additions: Sequence[Addition]) -> None:
         """Copy packages into the pool, unless another suite has them there already."""
-        many = len(additions) > _MANY
+        copied = []
         for addition in additions:
-            _ingest(self.tree, addition, sync=not many)
+            if _ingest(self.tree, addition):
+                copied.append(self.tree.root / addition.package.filename)
             reason = f"{addition.package.version}: {addition.reason}"
             self.log.say(addition.package.name, reason)
-        if many:
-            command = ["sync", "--file-system", str(self.tree.generations)]
-            self.runner.raising(ArchiveError).capture(command)
+        folders = {folder for path in copied for folder in path.relative_to(self.root).parents}
+        sync_all([*copied, *(self.root / folder for folder in folders)])
 
 
-def _ingest(tree: Tree, addition: Addition, *, sync: bool) -> None:
+def _ingest(tree: Tree, addition: Addition) -> bool:
+    """Copy a package into the pool; return whether it was not there yet."""
     package = addition.package
     target = tree.root / package.filename
     if target.exists():
@@ -227,28 +227,24 @@ def _ingest(tree: Tree, addition: Addition, *, sync: bool) -> None:
                 f"{target} was changed after it was published",
                 hint=f"restore it: cp {addition.source} {target}",
             )
-        return
-    make_folder(target.parent, sync=sync)
+        return False
+    make_folder(target.parent, durable=False)
     temporary = target.with_name(f"{TEMPORARY}{target.name}")
-    if _copy(addition.source, temporary, sync=sync) != package.sha256:
+    if _copy(addition.source, temporary) != package.sha256:
         temporary.unlink()
         raise ArchiveError(f"{addition.source} changed while it was published", hint="try again")
     temporary.rename(target)
-    if sync:
-        sync_folder(target.parent)
+    return True
 
 
-def _copy(source: Path, target: Path, *, sync: bool) -> str:
+def _copy(source: Path, target: Path) -> str:
     """Copy and return the sha256 of what was written."""
     digest = hashlib.sha256()
     with source.open("rb") as reader, target.open("xb") as writer:
         while chunk := reader.read(_CHUNK):
             digest.update(chunk)
             writer.write(chunk)
-        writer.flush()
         os.fchmod(writer.fileno(), 0o644)
-        if sync:
-            os.fsync(writer.fileno())
     return digest.hexdigest()
 
 
@@ -257,5 +253,5 @@ def _commit(tree: Tree, suite: str, number: int) -> None:
     make_folder(link.parent)
     temporary = link.with_name(f"{TEMPORARY}{suite}")
     temporary.symlink_to(Path("../.gen", suite, str(number)))
-    sync_folder(link.parent)
+    sync(link.parent)
     rename(temporary, link)

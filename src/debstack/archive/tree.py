@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ KEYRING = "archive-keyring.gpg"
 """The public keys that sign a generation, inside it: they change with the index, in one step."""
 
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
+_SYNCING = 32
 
 
 @dataclass(frozen=True)
@@ -117,23 +119,21 @@ def locked(tree: Tree, waiting: Callable[[], None]) -> Iterator[None]:
         os.close(descriptor)
 
 
-def make_folder(path: Path, *, sync: bool = True) -> None:
+def make_folder(path: Path, *, durable: bool = True) -> None:
     """Make a folder and its parents, readable by apt's own user whatever the umask is."""
     if path.is_dir():
         return
-    make_folder(path.parent, sync=sync)
+    make_folder(path.parent, durable=durable)
     path.mkdir()
     path.chmod(_FOLDER_MODE)
-    if sync:
-        sync_folder(path.parent)
+    if durable:
+        sync(path.parent)
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a new file and sync it; its folder is not synced."""
+    """Write a new file; ``sync_all`` makes it last."""
     with path.open("xb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
         os.fchmod(file.fileno(), _FILE_MODE)
 
 
@@ -141,7 +141,7 @@ def write_file(path: Path, content: bytes) -> None:
 def marked(tree: Tree) -> Iterator[None]:
     """Leave a mark for the next publisher if this one does not get to the end."""
     tree.unfinished.touch()
-    sync_folder(tree.generations)
+    sync(tree.generations)
     yield
     tree.unfinished.unlink()
 
@@ -149,12 +149,22 @@ def marked(tree: Tree) -> Iterator[None]:
 def rename(source: Path, target: Path) -> None:
     """Rename within one folder, and make sure that it lasts."""
     source.rename(target)
-    sync_folder(target.parent)
+    sync(target.parent)
 
 
-def sync_folder(path: Path) -> None:
-    """Write the entries of a folder to disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync_all(paths: Iterable[Path]) -> None:
+    """Write files and folders to disk, many at a time.
+
+    The file system then takes several in one step of its journal, and each step is what takes long.
+    """
+    with ThreadPoolExecutor(_SYNCING) as pool:
+        for _ in pool.map(sync, paths):
+            pass
+
+
+def sync(path: Path) -> None:
+    """Write a file's content, or a folder's entries, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
