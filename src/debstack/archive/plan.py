@@ -160,7 +160,7 @@ def check(suite: Suite, keys: Sequence[Key], now: datetime) -> None:
     if suite.production and any(key.development for key in keys):
         raise ArchiveError(
             f"{suite.name} is a production suite and the repository key is a development key",
-            hint="export DEBSTACK_PACKAGE_KEY=FINGERPRINT DEBSTACK_REPO_KEY=FINGERPRINT",
+            hint="debstack key new package; debstack key new repository; then build again",
         )
 
 

@@ -103,7 +103,6 @@ def verify(project: Project, as_json: bool) -> None:
 
 def _head(suite: SuiteEntry) -> str:
     signers = ", ".join(each[-16:] for each in suite.signers)
-    signers = ", ".join(each[-16:] for each in suite.signers)
     return (
         f"{suite.suite}: generation {suite.generation} of {_moment(suite.published)}, valid until"
         f" {_moment(suite.valid_until)}, signed by {signers}"

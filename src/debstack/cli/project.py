@@ -11,15 +11,15 @@ from pathlib import Path
 
 import click
 
-from debstack import gpg, keys
+from debstack import keys
 from debstack.archive.publish import Publisher
 from debstack.gpg import Key
 from debstack.log import Log
 from debstack.model.definition import Channel, Definition, Target
 from debstack.model.lock import Lock, read_lock
-from debstack.model.places import lock_file, packaging_folder
+from debstack.model.places import lock_file
 from debstack.model.reading import load
-from debstack.model.signers import Signers, read_signers
+from debstack.model.signers import PACKAGE, Signers, read_signers
 from debstack.pipeline import keyring
 from debstack.pipeline.build import Folders
 from debstack.pipeline.channels import Channels, Trust
@@ -109,18 +109,6 @@ class Project:
             raise click.BadParameter(f"no channel is called {name}; there is {', '.join(channels)}")
         return channels[name]
 
-    def signers(self, channel: Channel) -> Sequence[Key]:
-        """Return the repository keys that sign ``channel``, all together."""
-        if not channel.signing_keys:
-            return [self.keys.repository]
-        home = keys.home_of(os.environ)
-        file = os.environ.get(f"{keys.REPOSITORY_VARIABLE}_PASSPHRASE_FILE")
-        passphrase = Path(file).absolute() if file else None
-        return [
-            Key(fingerprint, home, None, passphrase, development=False)
-            for fingerprint in channel.signing_keys
-        ]
-
     @property
     def channels(self) -> Channels:
         """What can be done with the archive, at the present time."""
@@ -129,15 +117,14 @@ class Project:
         return Channels(
             self.definition,
             Publisher(self.archive, now, grace, self.runner, self.log),
-            Trust(self.signers, self._package_keys, self.keys.package.development),
+            Trust(self._signers, self._package_keys, self.keys.package.development),
         )
 
+    def _signers(self, channel: Channel) -> Sequence[Key]:
+        return self.keys.signers(channel.name)
+
     def _package_keys(self) -> bytes:
-        """Return the package keys that are committed, or else the public half of the one in use."""
-        committed = packaging_folder(self.root) / "keys" / "package.asc"
-        if committed.is_file():
-            return gpg.read_public(committed, self.runner)[1]
-        return keyring.public_halves(self.root, self.keys, self.runner)["package"]
+        return keyring.public_halves(self.root, self.keys, self.runner)[PACKAGE]
 
     def workshop(self, *, jobs: int | None = None, offline: bool = False) -> Workshop:
         """Return what a build works with."""

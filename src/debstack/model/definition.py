@@ -29,15 +29,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Channel:
-    """A place to publish to; the apt suite is ``<target>-<channel>``.
-
-    ``signing_keys`` are the fingerprints of the repository keys that sign it, all of them together;
-    without any, the repository key of the build does.
-    """
+    """A place to publish to; the apt suite is ``<target>-<channel>``."""
 
     name: str
     production: bool
-    signing_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ _MAINTAINER = re.compile(r"[^<>@,\s][^<>@,]* <[^<>@\s]+@[^<>@\s]+>")
 _RELEASE = re.compile(r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}\.[1-9][0-9]*")
 _SUFFIX = re.compile(r"[a-z0-9][a-z0-9.+]*")
 _WORD = re.compile(r"[a-z0-9][a-z0-9-]*")
-_FINGERPRINT = re.compile(r"[0-9A-F]{40}")
 _PYTHON = re.compile(r"3\.(0|[1-9][0-9]?)")
 
 
@@ -139,20 +138,6 @@ def _channels(stack: Stack, found: Findings) -> None:
     found.unique("channel", ((f"channels[{n}].name", c.name) for n, c in enumerate(channels)))
     for n, channel in enumerate(channels):
         _word(f"channels[{n}].name", channel.name, found)
-        found.unique(
-            "signing key",
-            (
-                (f"channels[{n}].signing_keys[{i}]", key)
-                for i, key in enumerate(channel.signing_keys)
-            ),
-        )
-        for i, key in enumerate(channel.signing_keys):
-            found.require(
-                _FINGERPRINT.fullmatch(key) is not None,
-                f"channels[{n}].signing_keys[{i}]",
-                f"{key!r} is not a full fingerprint (40 upper-case hex digits)",
-                "gpg --list-secret-keys --with-colons shows it in the line that begins with fpr",
-            )
 
 
 def _retention(retention: Retention, found: Findings) -> None:

@@ -252,7 +252,7 @@ class Channels:
         if place.suite.production and development:
             raise ArchiveError(
                 f"{place.suite.name} is a production channel, and these are development keys",
-                hint="export DEBSTACK_PACKAGE_KEY=FINGERPRINT DEBSTACK_REPO_KEY=FINGERPRINT",
+                hint="debstack key new package; debstack key new repository; then build again",
             )
 
     def _approve_publication(self, place: Place, planned: Plan) -> None:
