@@ -100,7 +100,8 @@ def make_deb(
         "Section: misc\nPriority: optional\nMaintainer: Example <ops@example.org>\n"
         f"{fields}Description: an example\n It has\n .\n a long description.\n"
     )
-    (tree / "content.txt").write_text(content)
+    (tree / "usr/share" / name).mkdir(parents=True)
+    (tree / "usr/share" / name / "content.txt").write_text(content)
     deb = folder / f"{name}_{version}_{architecture}.deb"
     RUNNER.capture(["dpkg-deb", "--root-owner-group", "-Zzstd", "--build", tree, deb])
     return deb

@@ -103,7 +103,7 @@ class Shop:
         folder = self.source / target / signer.fingerprint
         version = f"{name}~{where.suffix}"
         common = f"2026.11.23.1~{where.suffix}"
-        depends = f"Depends: python3 (>= 3.11), python3 (<< 3.12), python3:any, feed (= {version})"
+        depends = f"Depends: python3 (>= 3.11), python3 (<< 3.14), python3:any, feed (= {version})"
         debs = (
             deb(folder, "feed", version, signer, "Depends: libc6 (>= 2.36), adduser | systemd\n"),
             deb(folder, "common", common, signer),
