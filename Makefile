@@ -32,9 +32,10 @@ check: .venv/.test ## Run what is quick: linters, types, unit tests.
 	@scripts/need-packages $(TEST_PACKAGES)
 	$(PYTEST) tests/unit
 
-bench: .venv/.test samples ## Measure how long builds take, dh-virtualenv beside ours.
-	@scripts/need-packages $(TEST_PACKAGES) dh-virtualenv
+bench: .venv/.test samples ## Measure builds and publications, other tools beside ours.
+	@scripts/need-packages $(TEST_PACKAGES) aptly dh-virtualenv reprepro time
 	$(PYTHON) benchmarks/build.py
+	$(PYTHON) benchmarks/archive.py
 
 samples: ## Make the git repositories of the sample applications.
 	@scripts/make-samples

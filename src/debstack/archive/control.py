@@ -6,7 +6,6 @@ import gzip
 import io
 import lzma
 import re
-import tarfile
 import zlib
 from pathlib import Path
 from typing import IO
@@ -20,6 +19,7 @@ _HEADER_SIZE = 60
 _SIZE = re.compile(rb"[0-9]+")
 # Of a control archive, unpacked or not; dpkg has no limit, and ours have some kilobytes.
 _LIMIT = 1 << 26
+_BLOCK = 512
 
 
 def read_control(deb: Path, file: IO[bytes]) -> str:
@@ -29,15 +29,10 @@ def read_control(deb: Path, file: IO[bytes]) -> str:
     """
     try:
         name, packed = _control_member(file)
-        with tarfile.open(fileobj=io.BytesIO(_unpack(name, packed))) as tar:
-            member = next(each for each in tar if each.name in ("./control", "control"))
-            content = tar.extractfile(member)
-            if content is None:
-                raise ValueError("control is no file")
-            return content.read().decode()
+        return _control_file(_unpack(name, packed)).decode()
     except (
-        *(ValueError, EOFError, StopIteration, OSError),
-        *(tarfile.TarError, lzma.LZMAError, zlib.error, zstandard.ZstdError),
+        *(ValueError, EOFError, OSError),
+        *(lzma.LZMAError, zlib.error, zstandard.ZstdError),
     ) as error:
         raise ArchiveError(
             f"{deb} is no Debian package that can be read: {error or 'it ends early'}",
@@ -70,6 +65,32 @@ def _unpack(name: str, packed: bytes) -> bytes:
         case ".xz":
             return lzma.decompress(packed)
         case ".zst":
-            with zstandard.ZstdDecompressor().stream_reader(packed) as reader:
-                return reader.read(_LIMIT)
+            return _unpack_zstd(packed)
     raise ValueError(f"{name} is packed in an unknown way")
+
+
+def _unpack_zstd(packed: bytes) -> bytes:
+    parts, total = [], 0
+    with zstandard.ZstdDecompressor().stream_reader(packed) as reader:
+        while part := reader.read(1 << 17):
+            parts.append(part)
+            total += len(part)
+            if total > _LIMIT:
+                raise ValueError(f"its control archive unpacks to more than {_LIMIT} bytes")
+    return b"".join(parts)
+
+
+def _control_file(tar: bytes) -> bytes:
+    """Return the content of control in a tar archive; tarfile takes ten times as long for it."""
+    position = 0
+    while position + _BLOCK <= len(tar):
+        header = tar[position : position + _BLOCK]
+        size = int(header[124:136].strip(b"\0 ") or b"0", 8)
+        position += _BLOCK
+        name = header[:100].partition(b"\0")[0]
+        if name in (b"./control", b"control") and header[156:157] in (b"0", b"\0"):
+            if position + size > len(tar):
+                raise ValueError("control ends early")
+            return tar[position : position + size]
+        position += -(-size // _BLOCK) * _BLOCK
+    raise ValueError("it has no control file")

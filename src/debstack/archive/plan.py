@@ -12,7 +12,7 @@ from debian.debian_support import Version
 from debstack.archive import content, manifest
 from debstack.archive.content import About, Content, PublishedRelease
 from debstack.archive.manifest import Manifest
-from debstack.archive.package import Package, read_package
+from debstack.archive.package import Package
 from debstack.archive.release import constant_fields
 from debstack.archive.suite import Suite
 from debstack.archive.tree import Tree
@@ -72,19 +72,18 @@ def live(tree: Tree, suite: str) -> Live:
 def plan_publication(
     tree: Tree,
     suite: Suite,
-    debs: Sequence[Path],
+    offered: Sequence[tuple[Package, Path]],
     about: About | None,
     keys: Sequence[Key],
     now: datetime,
 ) -> Plan:
-    """Return what publishing ``debs`` would do, as the release that ``about`` names if it does.
+    """Return what publishing packages would do, as the release that ``about`` names if it does.
 
     Raises ArchiveError for what must not be published: see ``check`` and ``check_immutable``.
     """
     check(suite, keys, now)
     current = live(tree, suite.name)
     present = {each.filename: each.sha256 for each in current.content.packages}
-    offered = [(read_package(deb), deb) for deb in debs]
     seen: dict[str, str] = {}
     for package, deb in offered:
         if package.architecture not in (*suite.architectures, "all"):

@@ -19,9 +19,11 @@ from debstack.archive import collection, manifest
 from debstack.archive.content import About
 from debstack.archive.generation import Writer
 from debstack.archive.manifest import Manifest
+from debstack.archive.package import read_package
 from debstack.archive.plan import (
     Addition,
     Plan,
+    check,
     plan_promotion,
     plan_publication,
     plan_refresh,
@@ -87,8 +89,12 @@ class Publisher:
         Nothing is written if the suite has the packages already, as the release that ``about``
         names, and is valid for more than half of its time.
         """
+        check(suite, keys, self.now)
+        offered = [(read_package(deb), deb) for deb in debs]
         return self._change(
-            lambda: plan_publication(self.tree, suite, debs, about, keys, self.now), keys, approve
+            lambda: plan_publication(self.tree, suite, offered, about, keys, self.now),
+            keys,
+            approve,
         )
 
     def promote(

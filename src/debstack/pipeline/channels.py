@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from debstack.archive.content import PublishedRelease
+from debstack.archive.package import read_package
 from debstack.archive.plan import (
     Plan,
     live,
@@ -88,7 +89,12 @@ class Channels:
         place = self._production_by_promotion(self.place(built.target, channel))
         self._refuse_development(place)
         plan = plan_publication(
-            self.publisher.tree, place.suite, built.debs, built.about, self._keys(place), self._now
+            self.publisher.tree,
+            place.suite,
+            [(read_package(deb), deb) for deb in built.debs],
+            built.about,
+            self._keys(place),
+            self._now,
         )
         self._approve_publication(place, plan)
         return plan
