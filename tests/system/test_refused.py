@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import tempfile
 from collections.abc import Iterator
@@ -94,10 +95,10 @@ def test_other_package_in_place_of_one_is_refused(machine: Machine, tampered: Pr
 
 def test_changed_index_is_refused(machine: Machine, tampered: Project) -> None:
     for index in indexes(tampered):
-        text = gzip.decompress(index.read_bytes()).replace(
-            b"Priority: optional", b"Priority: required"
-        )
-        replace_content(index, gzip.compress(text))
+        packing = gzip if index.read_bytes().startswith(b"\x1f\x8b") else lzma
+        text = packing.decompress(index.read_bytes())
+        changed = text.replace(b"Priority: optional", b"Priority: required")
+        replace_content(index, packing.compress(changed))
     refuse_the_archive(machine, "Failed to fetch")
 
 
@@ -137,7 +138,7 @@ def suite(project: Project) -> Path:
 def indexes(project: Project) -> list[Path]:
     """Return every file that is the suite's list of packages."""
     found = [path for path in suite(project).glob("main/**/*") if path.is_file()]
-    assert len(found) == 2, "by name and by hash"
+    assert len(found) == 4, "gzip and xz, each by name and by hash"
     return found
 
 

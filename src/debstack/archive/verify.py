@@ -130,6 +130,9 @@ class Examination:
 
     def _signatures(self, folder: Path, text: bytes, made: Manifest) -> None:
         keyring = folder / KEYRING
+        if not keyring.exists() and not (folder / content.NAME).exists():
+            # Of the first format, when the archive had one keyring for all.
+            keyring = self.tree.keyring(str(made.release.get("Suite")))
         signed, clear = gpg.verify_clear((folder / "InRelease").read_bytes(), keyring, self.runner)
         detached = gpg.verify((folder / "Release.gpg").read_bytes(), [text], keyring, self.runner)
         if signed != text:

@@ -34,6 +34,10 @@ def command(project: Project, keep: int | None, dry_run: bool) -> None:
     ]
     if rows:
         click.echo(table(("suite", "release", "", "reason"), rows))
+    known = {each.release for each in decisions}
+    for name in project.definition.stack.retention.pinned:
+        if name not in known:
+            project.log.warn(f"{name} is pinned in packaging/stack.toml, and no channel has it")
     going = sum(not each.keep for each in decisions)
     packages = [name for name in removed if name.endswith(".deb")]
     click.echo(
