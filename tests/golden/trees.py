@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from debstack.accounting.bundled import LicenceFile
 from debstack.describe import describe
 from debstack.model.definition import Component, Definition
 from debstack.model.lock import Lock, LockedComponent, LockedPackage
@@ -127,7 +128,9 @@ def _render_component(release: Release, component: Component, folder: Path) -> N
     metadata = environment.site_packages / "demo_library-1.2.3.dist-info/METADATA"
     metadata.parent.mkdir(parents=True)
     metadata.write_text(_METADATA)
-    contents._write_component_debian(release, component, environment, folder)
+    (metadata.parent / "LICENSE").write_text("Do what you want.\n\nAt your own risk.\n")
+    own = [LicenceFile("LICENSE", b"All rights reserved.\n")] if component.units[1:] else []
+    contents._write_component_debian(release, component, environment, folder, own)
 
 
 def _read(folder: Path) -> Iterator[tuple[str, tuple[str, bool]]]:

@@ -18,6 +18,7 @@ LAYERS = (
     ("debstack.cli",),
     ("debstack.pipeline",),
     ("debstack.steps", "debstack.archive"),
+    ("debstack.accounting",),
     ("debstack.keys", "debstack.trial"),
     ("debstack.gpg", "debstack.describe", "debstack.render"),
     ("debstack.process",),

@@ -10,7 +10,6 @@ from debstack.cli.project import Project, pass_project
 from debstack.model.lock import Lock, read_lock
 from debstack.model.places import locks_folder
 from debstack.pipeline.diff import RequirementLocks, diff, read_requirements
-from debstack.steps import fetch
 
 _LOCK = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -31,9 +30,7 @@ def command(project: Project, old: Path, new: Path) -> None:
         _requirements(project, before, old),
         after,
         _requirements(project, after, new),
-        lambda url, first, last: fetch.subjects(
-            url, first, last, project=project.root, runner=project.runner
-        ),
+        project.subjects,
     )
     click.echo(difference.text(), nl=False)
 

@@ -12,6 +12,7 @@ from debstack.errors import LockError
 from debstack.model.lock import Lock, read_lock
 from debstack.model.places import lock_file
 from debstack.pipeline import lock
+from debstack.pipeline.changes import with_changes
 from debstack.pipeline.lock_check import check
 from debstack.pipeline.packages import IBGATEWAY, input_digest
 from debstack.pipeline.pin import Tools
@@ -71,7 +72,7 @@ def command(
     for change in planned.changes:
         click.echo(change)
     if not dry_run:
-        lock.apply(planned, project.root)
+        lock.apply(with_changes(planned, previous, project.subjects, project.log), project.root)
     word = "would be" if dry_run else "is"
     if planned.is_new:
         click.echo(f"release {planned.lock.release} {word} locked in packaging/repos.lock")

@@ -25,6 +25,7 @@ from debstack.pipeline.build import Folders
 from debstack.pipeline.channels import Channels, Trust
 from debstack.pipeline.contents import Workshop
 from debstack.process import Runner
+from debstack.steps import fetch
 
 
 @dataclass
@@ -125,6 +126,10 @@ class Project:
 
     def _package_keys(self) -> bytes:
         return keyring.public_halves(self.root, self.keys, self.runner)[PACKAGE]
+
+    def subjects(self, url: str, first: str, last: str) -> list[str] | None:
+        """Return the commits after ``first`` up to ``last``; see fetch.subjects."""
+        return fetch.subjects(url, first, last, project=self.root, runner=self.runner)
 
     def workshop(self, *, jobs: int | None = None, offline: bool = False) -> Workshop:
         """Return what a build works with."""

@@ -50,12 +50,16 @@ class LockedPackage:
     """The release in which a package last changed.
 
     ``timestamp`` is that release's, in seconds since the epoch, UTC: the time that all files of
-    the package carry. ``inputs`` maps a target to the digest of everything that enters it.
+    the package carry. ``inputs`` maps a target to the digest of everything that enters it. For a
+    component, ``before`` is the commit of the version before, "" if there was none, and ``changes``
+    has a line for each commit between the two, for the changelog.
     """
 
     changed_in: str
     timestamp: int
     inputs: Mapping[str, str] = field(default_factory=dict)
+    before: str = ""
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Lock:
         for table in ("components", "packages"):
             raw[table] = {
                 name: {k: dict(sorted(v.items())) if isinstance(v, dict) else v
-                       for k, v in item.items()}
+                       for k, v in item.items() if v not in ("", ())}
                 for name, item in sorted(raw[table].items())
             }  # fmt: skip
         return _HEADER + tomli_w.dumps(raw)
@@ -195,6 +199,8 @@ def _mistakes(lock: Lock) -> Iterator[str]:
         )
         yield from mistakes
         yield from _digest_mistakes(f"{key}.inputs", package.inputs)
+        if package.before and not _COMMIT.fullmatch(package.before):
+            yield f"{key}.before: {package.before!r} is not a commit of 40 hex digits"
         if (
             not mistakes
             and _RELEASE.fullmatch(lock.release)

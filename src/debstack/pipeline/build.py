@@ -198,12 +198,18 @@ def _action(release: Release, folders: Folders, keys: Keys, name: str) -> Action
 def _identity(release: Release, keys: Keys, name: str) -> tuple[str, str]:
     """Return the version and the digest of the inputs of a package."""
     version = release.version(name)
-    inputs = release.lock.packages[name].inputs[release.target.name]
+    locked = release.lock.packages[name]
+    inputs = locked.inputs[release.target.name]
+    if locked.before:
+        # The changelog says so.
+        inputs = _combined(inputs, locked.before, *locked.changes)
     names = Names.of(release.definition)
     if name == names.stack:
         # It names the versions of the others, which two locks of one release id may not share.
         return version, _combined(
-            inputs, *map(release.version, release_packages(release.definition))
+            inputs,
+            *map(release.version, release_packages(release.definition)),
+            release.lock.text(),
         )
     if name != names.keyring:
         return version, inputs

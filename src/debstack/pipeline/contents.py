@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import Distribution
 from pathlib import Path
 
+from debstack.accounting import history
+from debstack.accounting.bundled import LicenceFile
 from debstack.describe import describe
 from debstack.errors import LockError
 from debstack.log import Log
@@ -23,6 +24,8 @@ from debstack.model.places import (
 )
 from debstack.model.requirements import RequirementsLock, parse_requirements
 from debstack.model.sandbox import directives
+from debstack.pipeline import accounting
+from debstack.pipeline.accounting import Origin
 from debstack.pipeline.packages import Names, tradingctl_files
 from debstack.process import Runner
 from debstack.render import render_one
@@ -47,13 +50,28 @@ class Release:
 
     def changelog(self, package: str, version: str, change: str) -> Changelog:
         """Return the changelog of ``package``, dated with the release in which it changed."""
-        locked = self.lock.packages[package]
+        changed_in = self.lock.packages[package].changed_in
+        return self._changelog(package, version, [f"Release {changed_in}: {change}."])
+
+    def history(self, component: str) -> Changelog:
+        """Return the changelog of a component: the commits since the version before."""
+        locked, source = self.lock.packages[component], self.lock.components[component]
+        lines = history.lines(
+            locked.changed_in, source.url, source.commit, locked.before, locked.changes
+        )
+        return self._changelog(component, self.version(component), lines)
+
+    def origin(self, package: str, version: str) -> Origin:
+        """Return what the account that a package gives of itself is made from."""
+        return Origin(self.definition, self.lock, self.target, package, version)
+
+    def _changelog(self, package: str, version: str, lines: Sequence[str]) -> Changelog:
         return Changelog(
             version,
             self.target.name,
             self.definition.stack.maintainer,
-            locked.timestamp,
-            (f"Release {locked.changed_in}: {change}.",),
+            self.lock.packages[package].timestamp,
+            tuple(lines),
         )
 
     def values(self) -> dict[str, object]:
@@ -120,7 +138,16 @@ def component_contents(
     with log.step(name, "virtual environment"):
         environment = _environment(release, component, tar, tree, workshop)
         venv.clean(environment)
-    _write_component_debian(release, component, environment, folder)
+    own = accounting.own_licences(tar)
+    _write_component_debian(release, component, environment, folder, own)
+    accounting.write_component(
+        release.origin(name, release.version(name)),
+        component,
+        environment,
+        release.requirements(name),
+        release.build_requirements(name) if component.python.install == "wheel" else None,
+        payload,
+    )
     # Both keep a core busy and neither needs the other.
     with log.step(name, "byte code and library dependencies"), ThreadPoolExecutor(2) as pool:
         libraries = pool.submit(shared_library_depends, folder, payload, runner)
@@ -169,14 +196,18 @@ def _own_wheel(
 
 
 def _write_component_debian(
-    release: Release, component: Component, environment: venv.Environment, folder: Path
+    release: Release,
+    component: Component,
+    environment: venv.Environment,
+    folder: Path,
+    own_licences: Sequence[LicenceFile],
 ) -> None:
     locked = release.lock.components[component.name]
     url = locked.url
-    version = release.version(component.name)
-    change = f"commit {locked.commit[:12]} of {url}"
+    requirements = release.requirements(component.name)
     values: dict[str, object] = {
         **release.values(),
+        **accounting.credits(component, environment, requirements, own_licences),
         "architecture": release.target.architecture,
         "python": release.target.python,
         "next_python": _next_minor(release.target.python),
@@ -188,32 +219,8 @@ def _write_component_debian(
         "vcs_git": url if "://" in url and not url.startswith("file:") else "",
         "directories": stage.state_directories(component),
         "settings": [each.name for each in component.config],
-        "distributions": [_credit(folder, each) for folder, each in environment.distributions()],
     }
-    changelog = release.changelog(component.name, version, change)
-    write_debian("component", component.name, changelog, values, folder)
-
-
-def _credit(dist_info: str, distribution: Distribution) -> Mapping[str, str]:
-    """Return who wrote a bundled distribution and under which licence, as its metadata says."""
-    metadata = distribution.metadata
-    fields = {name: metadata[name] for name in metadata}
-    licence = fields.get("License-Expression") or fields.get("License") or ""
-    classifiers = [
-        each.rpartition(" :: ")[2]
-        for each in metadata.get_all("Classifier", [])
-        if each.startswith("License :: ") and not each.endswith("OSI Approved")
-    ]
-    if not licence or "\n" in licence or len(licence) > 60:
-        licence = " or ".join(classifiers) or "see its dist-info folder"
-    author = fields.get("Author") or fields.get("Author-email") or fields.get("Maintainer")
-    return {
-        "name": metadata["Name"],
-        "version": distribution.version,
-        "license": " ".join(licence.split()).replace(" ", "-"),
-        "author": " ".join(str(author or "its authors").split()),
-        "dist_info": dist_info,
-    }
+    write_debian("component", component.name, release.history(component.name), values, folder)
 
 
 def common_contents(release: Release, folder: Path) -> None:
@@ -230,6 +237,8 @@ def common_contents(release: Release, folder: Path) -> None:
         "guarded": [Names.of(release.definition).stack, name, *components],
     }
     write_debian("common", name, changelog, values, folder)
+    origin = release.origin(name, release.version(name))
+    accounting.write_other(origin, "user, directories and tradingctl", folder / "payload")
     venv.normalise(folder / "payload", changelog.epoch)
 
 
@@ -262,6 +271,8 @@ def stack_contents(release: Release, folder: Path) -> None:
         "release": release.lock.release,
     }
     write_debian("stack", name, changelog, values, folder)
+    origin = release.origin(name, release.version(name))
+    accounting.write_stack(origin, "the release as a whole", packages, folder / "payload")
     venv.normalise(folder / "payload", changelog.epoch)
 
 
@@ -287,6 +298,8 @@ def ibgateway_contents(release: Release, name: str, folder: Path) -> None:
     target = folder / "payload/usr/share/trading/components" / f"{name}.json"
     target.parent.mkdir(parents=True)
     target.write_text(described.to_json(), encoding="utf-8")
+    origin = release.origin(name, release.version(name))
+    accounting.write_other(origin, "unit for a headless IB Gateway", folder / "payload")
     venv.normalise(folder / "payload", changelog.epoch)
 
 
@@ -328,6 +341,8 @@ def keyring_contents(
         _write(payload / place, b"".join(trusted[role].values()))
     for fingerprint, key in trusted["package"].items():
         _write_policy(name, stack.name, fingerprint[-16:], key, payload)
+    origin = release.origin(name, version)
+    accounting.write_other(origin, "keys and address of the repository", payload)
     venv.normalise(payload, changelog.epoch)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import tradingctl
+from debstack.accounting.lock_part import component_document
 from debstack.digest import sha256_of
 from debstack.model.definition import Definition, Target
 from debstack.model.lock import LockedComponent
@@ -29,9 +30,16 @@ IBGATEWAY = "trading-ibgateway"
 
 # The code that decides what is in a package; the rest only moves files and prints.
 _SHAPING = (
+    "accounting/bundled.py",
+    "accounting/copyright.py",
+    "accounting/history.py",
+    "accounting/lock_part.py",
+    "accounting/sbom.py",
+    "accounting/wheel_sbom.py",
     "describe.py",
     "model/placeholders.py",
     "model/sandbox.py",
+    "pipeline/accounting.py",
     "pipeline/contents.py",
     "pipeline/keyring.py",
     "render.py",
@@ -104,10 +112,8 @@ def input_digest(
         document["config"] = {
             each.name: sha256_of(packaging_folder(project) / each.source) for each in defined.config
         }
-        document["commit"] = component.commit
-        document["tree"] = component.tree
-        document["requirements"] = component.requirements.get(target.name)
-        document["build_requirements"] = component.build_requirements.get(target.name)
+        # All that is locked of it: the package carries its part of the lock.
+        document["component"] = component_document(component, target.name)
     if kind == "keyring":
         document["archive"] = asdict(stack.archive)
         document["suite"] = f"{target.name}-{stack.channels[0].name}"

@@ -48,7 +48,7 @@ class Changelog:
             "date": formatdate(self.epoch),
             "year": time.gmtime(self.epoch).tm_year,
             "changes": [
-                textwrap.fill(each, 76, subsequent_indent="    ", break_long_words=False)
+                textwrap.fill(each, 76, subsequent_indent="    ", break_on_hyphens=False)
                 for each in self.changes
             ],
             "zstd_level": ZSTD_LEVEL,

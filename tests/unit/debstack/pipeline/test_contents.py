@@ -59,13 +59,13 @@ def metadata(**fields: str) -> str:
     ("text", "licence", "author"),
     [
         (metadata(License="MIT", Author="Ann"), "MIT", "Ann"),
-        (metadata(License_Expression="BSD-3-Clause OR MIT"), "BSD-3-Clause-OR-MIT", "its authors"),
+        (metadata(License_Expression="BSD-3-Clause OR MIT"), "BSD-3-Clause or MIT", "its authors"),
         (metadata(License="x" * 500, Classifier="License :: OSI Approved :: MIT License"),
          "MIT-License", "its authors"),
-        (metadata(Author_email="Ann <ann@example.org>"), "see-its-dist-info-folder",
+        (metadata(Author_email="Ann <ann@example.org>"), "see-the-files-named-below",
          "Ann <ann@example.org>"),
         (metadata(Maintainer="Bob", Classifier="License :: OSI Approved"),
-         "see-its-dist-info-folder", "Bob"),
+         "see-the-files-named-below", "Bob"),
     ],
 )  # fmt: skip
 def test_who_wrote_a_distribution_and_under_which_licence(
@@ -76,9 +76,10 @@ def test_who_wrote_a_distribution_and_under_which_licence(
     dist_info.mkdir(parents=True)
     (dist_info / "METADATA").write_text(text)
     web = demo.definition.component("web")
-    _write_component_debian(demo, web, environment, tmp_path / "source")
+    _write_component_debian(demo, web, environment, tmp_path / "source", [])
     copyright_file = (tmp_path / "source/debian/copyright").read_text()
-    assert f"Copyright: {author}\nLicense: {licence}\nComment: Demo 1.0\n" in copyright_file
+    assert f"Copyright: {author}\nLicense: {licence}\n" in copyright_file
+    assert "Comment: Demo 1.0, built from the commit\n" in copyright_file
     control = (tmp_path / "source/debian/control").read_text()
     assert ", libfoo1 (>= 1.2) | libfoo2\n" in control
     assert f"XB-Git-Commit: {demo.lock.components['web'].commit}\n" in control

@@ -1,0 +1,1 @@
+"""What a package says of itself: licences, software bill of materials, lock, provenance."""
