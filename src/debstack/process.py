@@ -12,10 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from debstack.errors import BuildError, DebstackError, ToolMissingError
 
@@ -190,6 +191,34 @@ class Runner:
         if check and result.returncode != 0:
             raise self._failure(result, (result.stderr or result.stdout).decode("utf-8", "replace"))
         return result
+
+    @contextmanager
+    def stream(self, command: Sequence[str | Path]) -> Iterator[IO[bytes]]:
+        """Run a program and give its standard output to read while it runs.
+
+        A program whose output is not read to the end is stopped. Raises as ``run`` does, after the
+        block, if it failed.
+        """
+        argv = tuple(map(str, command))
+        with tempfile.TemporaryFile() as stderr:
+            try:
+                process = subprocess.Popen(
+                    argv, env=base_environment(), stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE, stderr=stderr,
+                )  # fmt: skip
+            except FileNotFoundError as error:
+                raise _missing(argv[0], None) from error
+            with process:
+                assert process.stdout is not None  # noqa: S101  (stdout=PIPE above)
+                try:
+                    yield process.stdout
+                except BaseException:
+                    process.kill()
+                    raise
+            stderr.seek(0)
+            result = Result(argv, process.returncode, b"", stderr.read())
+        if result.returncode != 0:
+            raise self._failure(result, result.stderr.decode("utf-8", "replace"))
 
     def _failure(self, result: Result, output: str) -> DebstackError:
         tail = output.rstrip().splitlines()[-_TAIL_LINES:]

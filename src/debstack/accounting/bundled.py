@@ -50,8 +50,9 @@ class Bundled:
     """One installed distribution, as its dist-info folder describes it.
 
     ``expression`` is its SPDX licence expression or "", ``statement`` what it says of its licence
-    in any form, ``author`` who wrote it, if it says so. ``files`` are the paths that RECORD lists, relative to site-packages; ``sboms`` the
-    names and contents of the files that PEP 770 has it keep in ``sboms/``.
+    in any form, ``author`` who wrote it, if it says so. ``files`` are the paths that RECORD lists,
+    relative to site-packages; ``sboms`` the names and contents of the files that PEP 770 has it
+    keep in ``sboms/``.
     """
 
     name: str

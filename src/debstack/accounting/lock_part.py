@@ -30,6 +30,11 @@ def part_of_lock(lock: Lock, package: str, target: str) -> Lock:
     return Lock(lock.format, locked.changed_in, locked.timestamp, components, packages)
 
 
+def carried(lock: Lock, package: str, target: str, stack: str) -> str:
+    """Return the lock that ``package`` carries: its part; all if it is ``stack``."""
+    return (lock if package == stack else part_of_lock(lock, package, target)).text()
+
+
 def component_document(component: LockedComponent, target: str) -> dict[str, Any]:
     """Return all that a lock says of a component, of the targets only ``target``."""
     return asdict(component) | _of_target(component, target)

@@ -10,7 +10,7 @@ import click
 from debstack.cli.project import Project
 
 _COMMANDS = (
-    *("build", "diff", "fetch", "key", "lock"),
+    *("build", "diff", "fetch", "inspect", "key", "lock"),
     *("publish", "promote", "unpublish", "retain", "refresh", "archive"),
 )
 

@@ -16,6 +16,7 @@ from debstack.model.definition import Component, Definition, Target
 from debstack.model.lock import Lock
 from debstack.model.requirements import LockedWheel, RequirementsLock
 from debstack.model.wheel import MANYLINUX_OF
+from debstack.pipeline.packages import Names
 from debstack.steps import stage
 from debstack.steps.venv import Environment
 
@@ -125,16 +126,16 @@ def write_stack(origin: Origin, summary: str, packages: Mapping[str, str], paylo
         other = Origin(origin.definition, origin.lock, origin.target, name, version)
         architecture = origin.target.architecture if name in origin.lock.components else "all"
         subjects[name] = other.subject("", architecture)
-    folder = _write(origin, sbom.sbom_of_packages(origin.subject(summary), subjects), payload)
-    (folder / lock_part.FILE).write_text(origin.lock.text(), encoding="utf-8")
+    _write(origin, sbom.sbom_of_packages(origin.subject(summary), subjects), payload)
 
 
 def _write(origin: Origin, document: str, payload: Path) -> Path:
     folder = payload / "usr/share/doc" / origin.package
     folder.mkdir(parents=True, exist_ok=True)
     (folder / sbom.FILE).write_text(document, encoding="utf-8")
-    part = lock_part.part_of_lock(origin.lock, origin.package, origin.target.name)
-    (folder / lock_part.FILE).write_text(part.text(), encoding="utf-8")
+    stack = Names.of(origin.definition).stack
+    carried = lock_part.carried(origin.lock, origin.package, origin.target.name, stack)
+    (folder / lock_part.FILE).write_text(carried, encoding="utf-8")
     return folder
 
 

@@ -192,6 +192,8 @@ def _action(release: Release, folders: Folders, keys: Keys, name: str) -> Action
     deb = folder / record.file
     if not deb.is_file() or sha256_of(deb) != record.sha256:
         return Action(name, version, inputs, True, "the built file is missing or was changed")
+    if not all((folder / each).is_file() for each in record.beside):
+        return Action(name, version, inputs, True, "what goes with the built file is missing")
     return Action(name, version, inputs, False, "unchanged")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from debstack.digest import sha256_of
 from debstack.keys import Keys
 from debstack.model.places import lock_file, locks_folder
+from debstack.pipeline.attest import PROVENANCE
 from debstack.pipeline.build import Folders
 from debstack.pipeline.contents import Release
 from debstack.pipeline.make import Built
@@ -24,16 +25,18 @@ _LOCK = "repos.lock"
 def collect_release(
     release: Release, folders: Folders, keys: Keys, built: Sequence[Built], runner: Runner
 ) -> Path:
-    """Put the packages, their checksums, the lock and a manifest into dist/<release>.
+    """Put the packages and what goes with them, the lock and a manifest into dist/<release>.
 
+    SHA256SUMS names every file, and is signed; the dependency locks are named by the lock.
     A folder that has exactly these already is left alone, so that a second build leaves identical
     files. Packages of the release that were built earlier stay. Returns the folder.
     """
     folder = folders.release(release.lock.release)
     _recover(folder)
     wanted = {
-        each.file: folders.package(release.target.name, each.package, each.version) / each.file
+        name: folders.package(release.target.name, each.package, each.version) / name
         for each in built
+        for name in (each.file, *each.beside)
     }
     manifest = _manifest(release, folder, built)
     manifest_name = f"{release.target.name}.json"
@@ -48,8 +51,8 @@ def collect_release(
     (temporary / manifest_name).write_text(manifest, encoding="utf-8")
     (temporary / _LOCK).write_bytes(lock)
     shutil.copytree(locks_folder(release.project), temporary / "locks")
-    debs = sorted(temporary.glob("*.deb"))
-    sign.checksums(temporary, debs, keys.package, runner)
+    files = sorted(path for path in temporary.iterdir() if path.is_file())
+    sign.checksums(temporary, files, keys.package, runner)
     _swap(temporary, folder)
     return folder
 
@@ -96,11 +99,16 @@ def _is_complete(
 def _earlier(folder: Path, manifest_name: str, manifest: str) -> dict[str, Path]:
     """Return what ``folder`` has of the release already: its other packages and targets."""
     documents = [json.loads(manifest)]
-    others = [path for path in folder.glob("*.json") if path.name != manifest_name]
+    others = [path for path in _manifests(folder) if path.name != manifest_name]
     documents += [json.loads(path.read_text()) for path in others]
-    names = [each["file"] for document in documents for each in document["packages"]]
+    packages = [each for document in documents for each in document["packages"]]
+    names = [name for each in packages for name in (each["file"], *each.get("beside", ()))]
     found = [*others, *(folder / name for name in names if (folder / name).is_file())]
     return {path.name: path for path in found}
+
+
+def _manifests(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*.json") if not path.name.endswith(PROVENANCE)]
 
 
 def _recover(folder: Path) -> None:

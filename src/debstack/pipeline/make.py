@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +14,7 @@ from debstack.gpg import Key
 from debstack.keys import Keys
 from debstack.model.definition import Component
 from debstack.pipeline import contents
+from debstack.pipeline.attest import Attested, attest
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.keyring import trusted_keys
 from debstack.pipeline.packages import kind_of
@@ -33,7 +33,7 @@ class Built:
     """One finished package: sizes in bytes, times in seconds.
 
     ``payload`` is the sha256 before signing, which two builds of the same inputs share. ``built``
-    is false for one that was there already.
+    is false for one that was there already. ``beside`` names the files that go with it.
     """
 
     package: str
@@ -47,6 +47,7 @@ class Built:
     key: str
     seconds: float
     built: bool
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Order:
 def recorded(folder: Path) -> Built | None:
     """Return what an earlier build left in ``folder``, or None if it did not finish."""
     try:
-        return Built(**json.loads((folder / _RECORD).read_text(encoding="utf-8")))
+        record = Built(**json.loads((folder / _RECORD).read_text(encoding="utf-8")))
+        return replace(record, beside=tuple(record.beside))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 
@@ -87,7 +89,7 @@ def make(release: Release, keys: Keys, order: Order, keep: Path, workshop: Works
         error.log = log
         raise
     key = _signer(release, order, keys)
-    record = _keep(order, built, signed, keep, key, start, mine.runner)
+    record = _keep(release, order, built, signed, keep, key, start, mine.runner)
     discard(work)
     return record
 
@@ -175,6 +177,7 @@ def _lint_and_sign(
 
 
 def _keep(
+    release: Release,
     order: Order,
     built: Package,
     signed: Path,
@@ -185,12 +188,12 @@ def _keep(
 ) -> Built:
     """Move what was built to where it is kept, and record it last."""
     (keep / _RECORD).unlink(missing_ok=True)
-    for path in keep.glob("*.deb"):
+    for path in keep.glob(f"{order.package}_*"):
         path.unlink()
     payload = sign.payload_digest(built.deb)
     deb = signed.rename(keep / signed.name)
-    for path in (built.buildinfo, built.changes):
-        shutil.move(path, keep / path.name)
+    attested = Attested(order.package, order.version, built, deb, payload)
+    beside = attest(release, attested, key, keep, runner)
     installed = runner.capture(["dpkg-deb", "--field", deb, "Installed-Size"]).text
     record = Built(
         package=order.package,
@@ -204,6 +207,7 @@ def _keep(
         key=key.fingerprint,
         seconds=round(time.monotonic() - start, 1),
         built=True,
+        beside=beside,
     )
     temporary = keep / f".{_RECORD}"
     temporary.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
