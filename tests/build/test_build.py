@@ -31,7 +31,8 @@ def test_the_release_has_these_packages(built: BuiltProject) -> None:
     assert built.names == PACKAGES
     release = read_lock(built.project.lock_file).release
     folder = built.project.dist / release
-    debs = {each["file"] for each in built.packages}
+    debs = {name for each in built.packages for name in (each["file"], *each["beside"])}
+    assert len(debs) == 5 * len(PACKAGES)
     others = {"SHA256SUMS", "SHA256SUMS.asc", "bookworm.json", "repos.lock", "locks"}
     assert {path.name for path in folder.iterdir()} == debs | others
     assert (folder / "repos.lock").read_bytes() == built.project.lock_file.read_bytes()
@@ -52,6 +53,9 @@ def test_table_json_and_checksums_agree_with_the_files(built: BuiltProject) -> N
         field = Runner().capture(["dpkg-deb", "--field", deb, "Version"]).text.strip()
         assert field == each["version"]
     Runner().capture(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=deb.parent)
+    listed = {line.split("  ")[1] for line in (deb.parent / "SHA256SUMS").read_text().splitlines()}
+    files = {path.name for path in deb.parent.iterdir() if path.is_file()}
+    assert files - listed == {"SHA256SUMS", "SHA256SUMS.asc"}
 
 
 def test_a_second_run_builds_nothing_and_touches_nothing(built: BuiltProject) -> None:

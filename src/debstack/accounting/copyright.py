@@ -132,9 +132,9 @@ def _prefixes(path: str) -> list[str]:
 def _widest(file: str, owners: Mapping[str, set[str]]) -> str:
     """Return the pattern for the highest folder above ``file`` that is one distribution's alone."""
     for prefix in _prefixes(file):
-        # "..", on the way to .venv/bin, is everybody's.
-        if len(owners[prefix]) == 1 and not prefix.endswith(".."):
-            return _escaped(prefix) if prefix == file else f"{_escaped(prefix)}/*"
+        # What lies outside site-packages shares its folders with files that no wheel brings.
+        if len(owners[prefix]) == 1 and prefix != file and not file.startswith("../"):
+            return f"{_escaped(prefix)}/*"
     return _escaped(file)
 
 

@@ -18,7 +18,7 @@ from debstack.cli.root import debstack
 from debstack.errors import DebstackError, DefinitionError, LockError, Problem
 
 COMMANDS = (
-    *("build", "diff", "fetch", "lock"),
+    *("build", "diff", "fetch", "inspect", "lock"),
     *("publish", "promote", "unpublish", "retain", "refresh", "archive"),
 )
 

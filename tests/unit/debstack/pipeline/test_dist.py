@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,13 +60,33 @@ def test_the_release_has_packages_manifest_checksums_and_lock(demo: Release) -> 
     assert files == {
         web.file, feed.file, "SHA256SUMS", "SHA256SUMS.asc", "bookworm.json", "repos.lock",
     }  # fmt: skip
-    assert (folder / "SHA256SUMS").read_text() == f"{feed.file}\n{web.file}\n"
+    sums = f"bookworm.json\n{feed.file}\nrepos.lock\n{web.file}\n"
+    assert (folder / "SHA256SUMS").read_text() == sums
     assert (folder / "repos.lock").read_text() == demo.lock.text()
     manifest = json.loads((folder / "bookworm.json").read_text())
     assert (manifest["release"], manifest["target"]) == (demo.lock.release, "bookworm")
     assert [each["package"] for each in manifest["packages"]] == ["feed", "web"]
     assert manifest["packages"][1]["sha256"] == web.sha256
     assert not manifest["packages"][1].keys() & {"seconds", "built"}
+
+
+def test_what_goes_with_a_package_goes_with_it_into_the_release(demo: Release) -> None:
+    web = replace(record(demo, "web"), beside=("web.buildinfo", "web.provenance.json"))
+    keep = folders(demo).package("bookworm", "web", web.version)
+    for name in web.beside:
+        (keep / name).write_text(name)
+    folder = collect(demo, web)
+    before = state(folder)
+    assert collect(demo, web) == folder
+    assert state(folder) == before
+    # A part that is built later takes it along, and does not take a provenance for a manifest.
+    collect(demo, record(demo, "feed"))
+    for name in web.beside:
+        assert (folder / name).read_text() == name
+        assert f"{name}\n" in (folder / "SHA256SUMS").read_text()
+    (folder / "web.buildinfo").unlink()
+    collect(demo, web)
+    assert (folder / "web.buildinfo").is_file()
 
 
 def test_what_is_unchanged_is_not_touched(demo: Release) -> None:
@@ -84,7 +105,8 @@ def test_packages_built_earlier_stay(demo: Release) -> None:
     manifest = json.loads((folder / "bookworm.json").read_text())
     assert [each["package"] for each in manifest["packages"]] == ["feed", "web"]
     assert (folder / web.file).is_file()
-    assert (folder / "SHA256SUMS").read_text() == f"{feed.file}\n{web.file}\n"
+    sums = f"bookworm.json\n{feed.file}\nrepos.lock\n{web.file}\n"
+    assert (folder / "SHA256SUMS").read_text() == sums
 
 
 def test_a_file_that_merely_lies_there_is_swept(demo: Release) -> None:
