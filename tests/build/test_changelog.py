@@ -29,9 +29,9 @@ SUBJECTS = [
 def push(project: Project, folder: Path, *subjects: str) -> list[str]:
     """Commit once for each subject in the component's repository; return the commits."""
     url = project.root / f"build/samples/{API}.git"
-    git = ["git", "-C", folder]
+    git: list[str | Path] = ["git", "-C", folder]
     env = base_environment() | AUTHOR
-    RUNNER.run(["git", "clone", "-q", url, folder], env=env)
+    RUNNER.run(["git", "clone", "-q", str(url), str(folder)], env=env)
     commits = []
     for subject in subjects:
         RUNNER.run(

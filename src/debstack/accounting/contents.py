@@ -98,10 +98,8 @@ def read_contents(control: IO[bytes], data: IO[bytes]) -> Contents:
 
 def _control(stream: IO[bytes]) -> dict[str, bytes]:
     found = {}
-    for entry in entries(stream):
+    for entry in entries(stream, most=_LARGEST_TEXT):
         if entry.kind == "file" and entry.path in _CONTROL_FILES:
-            if entry.size > _LARGEST_TEXT:
-                raise UnreadableTarError(f"{entry.path} is too large")
             found[entry.path] = b"".join(entry.chunks)
     return found
 

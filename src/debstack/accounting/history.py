@@ -11,6 +11,12 @@ from collections.abc import Sequence
 
 _LONGEST = 200
 _SHORT = 12
+# Controls, and what writes backwards or not at all; by number, because which characters a Python
+# takes for printable depends on its version.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 # dpkg-genchanges makes fields of the .changes file out of these.
 _ORDERS = re.compile(r"\b(closes|lp):", re.IGNORECASE)
 
@@ -32,6 +38,6 @@ def lines(changed_in: str, url: str, commit: str, before: str, changes: Sequence
 
 def cleaned(subject: str) -> str:
     """Return a commit's subject as one printable line that no tool takes for an order."""
-    text = "".join(c if c.isprintable() else " " for c in subject)
+    text = _UNPRINTABLE.sub(" ", subject)
     text = _ORDERS.sub(r"\1", " ".join(text.split()))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

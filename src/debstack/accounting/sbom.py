@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from debstack.accounting import wheel_sbom
@@ -30,6 +29,7 @@ WHEEL, LICENCE_FILE, TREE, RELEASE = (
     f"debstack:{name}" for name in ("wheel", "licence-file", "tree-sha256", "release")
 )
 NOT_MERGED = "debstack:sbom-not-merged"
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _SCP_LIKE = re.compile(r"([^/:@]+@[^/:]+):(?!//)(.*)")
 
 
@@ -61,31 +61,11 @@ class Subject:
         )
 
 
-@dataclass(frozen=True)
-class Python:
-    """What the markers of requirements are evaluated for: "3.11", and what the machine is."""
-
-    version: str
-    machine: str
-
-    def environment(self) -> dict[str, str]:
-        """Return the values of the markers; none of them comes from the machine that builds."""
-        return {
-            "extra": "", "implementation_name": "cpython", "os_name": "posix",
-            "implementation_version": f"{self.version}.0",
-            "platform_machine": self.machine, "platform_python_implementation": "CPython",
-            "platform_release": "", "platform_system": "Linux", "platform_version": "",
-            "python_full_version": f"{self.version}.0", "python_version": self.version,
-            "sys_platform": "linux",
-        }  # fmt: skip
-
-
 def sbom(
     subject: Subject,
     bundled: Sequence[Bundled],
     wheels: Mapping[str, LockedWheel],
     site_packages: str,
-    python: Python,
 ) -> str:
     """Return the document for a component's package.
 
@@ -99,7 +79,7 @@ def sbom(
         locked = wheels.get(canonicalize_name(one.name))
         component, edges = _distribution(one, locked, subject, site_packages)
         components.append(component)
-        dependencies += [_edge(component["bom-ref"], _required(one, references, python)), *edges]
+        dependencies += [_edge(component["bom-ref"], _required(one, references)), *edges]
     return _document(subject, components, dependencies)
 
 
@@ -223,19 +203,19 @@ def _brought(one: Bundled, reference: str) -> tuple[list[Json], list[Json], list
     return parts, edges, notes
 
 
-def _required(one: Bundled, references: Mapping[str, str], python: Python) -> list[str]:
-    """Return the references of the distributions that ``one`` asks for on the target."""
+def _required(one: Bundled, references: Mapping[str, str]) -> list[str]:
+    """Return the references of the distributions that ``one`` asks for and that are installed.
+
+    A marker need not be evaluated: what is not for the target is not there. An extra is nobody's
+    word that it was wanted.
+    """
     found = set()
     for text in one.requires:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        name = canonicalize_name(requirement.name)
-        applies = requirement.marker is None or requirement.marker.evaluate(python.environment())
-        if applies and name in references and name != canonicalize_name(one.name):
-            found.add(references[name])
-    return sorted(found)
+        requirement, _, marker = text.partition(";")
+        name = _NAME.match(requirement.strip())
+        if name and not re.search(r"\bextra\b", marker):
+            found.add(references.get(canonicalize_name(name[0]), ""))
+    return sorted(found - {"", _purl(one)})
 
 
 def _purl(one: Bundled) -> str:

@@ -17,7 +17,9 @@ _BLOCK = 512
 _CHUNK = 1 << 20
 _LONGEST_NAME = 1 << 14
 _MOST_MEMBERS = 1_000_000
-_MOST_BYTES = 1 << 35
+_MOST_BYTES = 1 << 33
+# tar fills its last record, of 10 KiB; more is only there to keep a reader busy.
+_MOST_PADDING = 1 << 20
 _KINDS: dict[bytes, Kind] = {
     b"0": "file", b"\0": "file", b"1": "link", b"2": "symlink", b"5": "folder",
 }  # fmt: skip
@@ -38,10 +40,10 @@ class Entry:
     chunks: Iterator[bytes]
 
 
-def entries(stream: IO[bytes]) -> Iterator[Entry]:
+def entries(stream: IO[bytes], most: int = _MOST_BYTES) -> Iterator[Entry]:
     """Yield the members of the archive in ``stream``; what of one is not read is skipped.
 
-    Raises UnreadableTarError, also for an archive that is cut off or larger than 32 GiB.
+    Raises UnreadableTarError, also for an archive that is cut off or has more than ``most`` bytes.
     """
     seen: set[str] = set()
     total = 0
@@ -58,7 +60,7 @@ def entries(stream: IO[bytes]) -> Iterator[Entry]:
             raise UnreadableTarError(f"it has {path!r} twice")
         seen.add(path)
         total += size
-        if len(seen) > _MOST_MEMBERS or total > _MOST_BYTES:
+        if len(seen) > _MOST_MEMBERS or total > most:
             raise UnreadableTarError("it is too large")
         chunks = _chunks(stream, size)
         yield Entry(path, kind, size, names.get(b"K", _text(header[157:257])), chunks)
@@ -76,9 +78,9 @@ def _header(stream: IO[bytes]) -> bytes | None:
         if total != _number(header[148:156]):
             raise UnreadableTarError("a header is damaged")
         return header
-    while chunk := stream.read(_CHUNK):
-        if any(chunk):
-            raise UnreadableTarError("there is something after its end")
+    padding = stream.read(_MOST_PADDING + 1)
+    if any(padding) or len(padding) > _MOST_PADDING:
+        raise UnreadableTarError("there is something after its end")
     return None
 
 

@@ -15,7 +15,6 @@ from debstack.accounting.bundled import LicenceFile, is_licence_file, read_bundl
 from debstack.model.definition import Component, Definition, Target
 from debstack.model.lock import Lock
 from debstack.model.requirements import LockedWheel, RequirementsLock
-from debstack.model.wheel import MANYLINUX_OF
 from debstack.pipeline.packages import Names
 from debstack.steps import stage
 from debstack.steps.venv import Environment
@@ -96,13 +95,11 @@ def write_component(
     payload: Path,
 ) -> None:
     """Write SBOM and lock of a component into ``payload``."""
-    target = origin.target
     document = sbom.sbom(
-        origin.subject(component.summary, target.architecture),
+        origin.subject(component.summary, origin.target.architecture),
         read_bundled(environment.site_packages),
         _wheels(requirements),
         _site_packages(component, environment),
-        sbom.Python(target.python, MANYLINUX_OF[target.architecture]),
     )
     folder = _write(origin, document, payload)
     (folder / lock_part.REQUIREMENTS).write_text(requirements.text(), encoding="utf-8")

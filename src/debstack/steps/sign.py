@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -132,7 +133,8 @@ def read_layout(deb: Path) -> Layout:
     Raises SigningError unless they are exactly debian-binary, control.tar*, data.tar* and at most
     one final _gpgorigin, with nothing before, between or after.
     """
-    members = tuple(_members(deb))
+    # One more than there may be is enough to know: a hostile file could have millions.
+    members = tuple(islice(_members(deb), 5))
     names = [member.name for member in members]
     signature = members[3] if len(members) == 4 and names[3] == _SIGNATURE_NAME else None
     if len(members) != (4 if signature else 3) or names[0] != "debian-binary":

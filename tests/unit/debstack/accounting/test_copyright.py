@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from debian.copyright import Copyright
@@ -57,7 +58,8 @@ def test_the_body_comes_back_from_a_reader_of_copyright_files() -> None:
         f"License: LicenseRef-1\n{licences.body(text)}\n"
     )
     (paragraph,) = Copyright(io.StringIO(document), strict=True).all_license_paragraphs()
-    words = [line.split() for line in str(paragraph["License"]).split("\n")[1:]]
+    decoded: Any = paragraph.license
+    words = [line.split() for line in decoded.text.split("\n")]
     assert words == [line.split() for line in text.split("\n")]
 
 

@@ -72,6 +72,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "twice": lambda: archive(member("./a", content=b"1"), member("a", content=b"2")),
     "cut off": lambda: archive(member("a", content=b"1" * 2000))[:1500],
     "after the end": lambda: archive(member("a")) + b"x" * 512,
+    "endless end": lambda: archive(member("a")) + b"\0" * 2_000_000,
     "damaged header": lambda: archive(member("a")).replace(b"a", b"b", 1),
     "folder with content": lambda: with_field(slice(156, 157), b"5"),
     "negative size": lambda: with_field(slice(124, 136), b"-0000000001\0"),
@@ -96,6 +97,13 @@ def with_field(place: slice, value: bytes, size: bytes = b"") -> bytes:
 def test_what_dpkg_deb_would_not_write_is_refused(kind: str) -> None:
     with pytest.raises(UnreadableTarError):
         read(HOSTILE[kind]())
+
+
+def test_an_archive_may_have_a_limit() -> None:
+    data = archive(member("a", content=b"1" * 600), member("b", content=b"2" * 600))
+    assert len(list(entries(io.BytesIO(data), most=1200))) == 2
+    with pytest.raises(UnreadableTarError, match="too large"):
+        list(entries(io.BytesIO(data), most=1199))
 
 
 def test_the_helper_makes_readable_archives() -> None:

@@ -64,6 +64,7 @@ def test_what_is_there_with_the_same_inputs_is_kept(demo: Release) -> None:
         ({"key": "E" * 40}, "it is signed with another key"),
         ({"sha256": "0" * 64}, "the built file is missing or was changed"),
         ({"file": "gone.deb"}, "the built file is missing or was changed"),
+        ({"beside": ("gone.changes",)}, "what goes with the built file is missing"),
     ],
 )
 def test_why_something_is_built_again(demo: Release, change: dict[str, str], reason: str) -> None:
