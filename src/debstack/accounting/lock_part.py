@@ -41,7 +41,11 @@ def component_document(component: LockedComponent, target: str) -> dict[str, Any
 
 
 def _of_target(component: LockedComponent, target: str) -> dict[str, Any]:
-    """Return those fields that hold a value for each target, reduced to ``target``."""
+    """Return those fields that hold a value for each target, reduced to ``target``.
+
+    Of a mapping by anything else nothing is left: where a server's refs stood when a release was
+    locked may change while the commit, and so the package, stays.
+    """
     return {
         name: {key: each for key, each in value.items() if key == target}
         for name, value in vars(component).items()
