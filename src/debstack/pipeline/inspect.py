@@ -97,7 +97,8 @@ def keyring_of(files: list[Path], name: str, runner: Runner) -> Iterator[Trusted
     """Give the public keys in ``files``, armored or binary, as one keyring. Raises SigningError."""
     with tempfile.TemporaryDirectory(prefix="debstack-keyring-") as folder:
         keyring = Path(folder) / "trusted.gpg"
-        keyring.write_bytes(b"".join(gpg.read_public(file, runner)[1] for file in files))
+        halves = [half for file in files for half in gpg.read_public(file, runner).values()]
+        keyring.write_bytes(b"".join(halves))
         yield Trusted(keyring, name)
 
 
