@@ -32,6 +32,7 @@ PROPERTIES = (
     "InvocationID",
 )
 POLICY_DENIES = 101
+ASKED = 3  # times, a second apart, before no answer is one
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,19 @@ def absence(server: Server) -> str:
 def going_down(server: Server) -> bool:
     """Return whether the machine is being shut down, or systemd has gone already.
 
-    What a service does then says nothing about its release.
+    What a service does then says nothing about its release. One that gives no answer is asked
+    again: it may only be busy.
     """
     if absence(server):
         return False
-    outcome = server.runner.run(["systemctl", "is-system-running"], timeout=10.0)
-    return outcome.output.strip() in ("stopping", "unknown", "")
+    for asked in range(ASKED):
+        outcome = server.runner.run(["systemctl", "is-system-running"], timeout=10.0)
+        state = outcome.output.strip()
+        if state not in ("unknown", ""):
+            return state == "stopping"
+        if asked < ASKED - 1:
+            server.clock.sleep(1.0)
+    return True
 
 
 def denied(server: Server, name: str) -> bool:

@@ -122,10 +122,12 @@ def _verified(server: Server, stale: list[str]) -> Verification:
     for component in reversed(inventory.components):
         if component.package in stale:
             active |= stop_units(server, component)
-    systemd.start(server, [unit for _, unit in inventory.units()], forced=active)
-    found = verify(server, inventory)
-    server.warn(verification_text(found))
-    resume_closed(server, inventory)
+    try:
+        systemd.start(server, [unit for _, unit in inventory.units()], forced=active)
+        found = verify(server, inventory)
+        server.warn(verification_text(found))
+    finally:
+        resume_closed(server, inventory)
     if found.result is Result.FAILED:
         failed = next(unit for unit in found.units if unit.result is Result.FAILED)
         raise RollbackError(
