@@ -42,8 +42,18 @@ def describe(
         ),
         logs=component.logs,
         secrets=tuple(
-            description.Secret(secret.variable, secret.length) for secret in component.secrets
+            description.Secret(
+                secret.variable,
+                secret.length,
+                secret.generate,
+                secret.credential,
+                secret.weak,
+                secret.staging_only,
+                secret.needed_if,
+            )
+            for secret in component.secrets
         ),
+        environments=component.environments,
     )
 
 
@@ -57,6 +67,7 @@ def _unit(component: str, unit: UnitDefinition) -> description.Unit:
         stability=unit.stability,
         required=unit.required,
         checks=tuple(_check(check, where) for check in unit.checks),
+        sends_orders=unit.sends_orders,
     )
 
 

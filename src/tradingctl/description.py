@@ -43,7 +43,8 @@ class Unit:
     """One systemd service. Times are in seconds.
 
     ``port`` is 0 for a service that listens on none. ``deadline`` is how long it may take from
-    start to a good answer, ``stability`` how long it must then stay up without a restart.
+    start to a good answer, ``stability`` how long it must then stay up without a restart. One that
+    ``sends_orders`` is started on a production machine alone, unless it only plans.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Unit:
     stability: float = 3.0
     required: bool = True
     checks: tuple[Check, ...] = ()
+    sends_orders: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,21 @@ class State:
 
 @dataclass(frozen=True)
 class Secret:
-    """A variable of ``/etc/trading/secrets/<component>.env`` generated at first installation."""
+    """A variable that nobody but the administrator and the services may know.
+
+    It is a line of ``/etc/trading/secrets/<component>.env``, or, as a ``credential``, the file
+    ``/etc/trading/secrets/<component>/<variable>``. With ``generate`` it is made at the first
+    installation. ``weak`` are values that everybody knows, ``staging_only`` those that will do on a
+    staging machine; ``needed_if`` are settings without which the services can do without it.
+    """
 
     variable: str
     length: int = 24
+    generate: bool = True
+    credential: bool = False
+    weak: tuple[str, ...] = ()
+    staging_only: tuple[str, ...] = ()
+    needed_if: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,8 @@ class Component:
     """One installed component: a repository at a commit, its services and its state.
 
     One with an empty ``commit`` brings units alone, for a program that something else installs.
+    ``environments`` says what its services call staging and production, where they have other words
+    for them.
     """
 
     name: str
@@ -95,6 +110,7 @@ class Component:
     state: tuple[State, ...] = ()
     logs: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    environments: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def to_json(self) -> str:

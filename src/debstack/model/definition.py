@@ -114,11 +114,16 @@ class StateDirectory:
 
 
 @dataclass(frozen=True)
-class GeneratedSecret:
-    """A variable that is generated at first installation; see tradingctl.description.Secret."""
+class SecretDefinition:
+    """A secret variable of the component's services; see tradingctl.description.Secret."""
 
     variable: str
     length: int = 24
+    generate: bool = True
+    credential: bool = False
+    weak: tuple[str, ...] = ()
+    staging_only: tuple[str, ...] = ()
+    needed_if: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,8 @@ class UnitDefinition:
 
     ``exec`` is the command line, its program relative to the root. In ``exec``, ``environment``
     and check URLs, ``{root}``, ``{etc}``, ``{state}``, ``{log}`` and ``{port}`` stand for the
-    component's places and the unit's port. ``notify`` services tell systemd when they are ready;
+    component's places and the unit's port. One that ``sends_orders`` in some mode is kept from it
+    on a machine that is not production. ``notify`` services tell systemd when they are ready;
     for ``simple`` ones with a port the unit waits for the required checks.
     """
 
@@ -166,6 +172,7 @@ class UnitDefinition:
     deadline: float = 30.0
     stability: float = 3.0
     required: bool = True
+    sends_orders: bool = False
     sandbox_exceptions: tuple[SandboxException, ...] = ()
     checks: tuple[HealthCheck, ...] = ()
 
@@ -184,7 +191,8 @@ class Component:
     state: tuple[StateDirectory, ...] = ()
     logs: tuple[str, ...] = ()
     config: tuple[Config, ...] = ()
-    secrets: tuple[GeneratedSecret, ...] = ()
+    secrets: tuple[SecretDefinition, ...] = ()
+    environments: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,11 @@ SAFE = "plan-only"
 _ASSIGNMENT = re.compile(rf"^\s*(?:export\s+)?{VARIABLE}\s*=\s*(.*?)\s*$", re.MULTILINE)
 
 
+def assigns_mode(text: str) -> bool:
+    """Whether a file of settings says which mode the worker has."""
+    return _ASSIGNMENT.search(text) is not None
+
+
 def demand_plan_only(text: str, key: str, found: Findings) -> None:
     """Report every assignment in ``text`` that would let the worker send orders."""
     for value in _ASSIGNMENT.findall(text):

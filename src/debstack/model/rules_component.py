@@ -12,13 +12,20 @@ from debstack.model.definition import Component, Config, Python, Source
 from debstack.model.findings import Findings
 from debstack.model.order_safety import demand_plan_only
 from debstack.model.requirement_inputs import requirement_mistake
+from debstack.model.rules_secrets import demand_sender, secret_problems
 from debstack.model.rules_unit import unit_problems
 
 # What the build puts into a component's root.
 RESERVED_PATHS = (".venv", ".tracked", "RELEASE.json")
 # What the packages and the administrator have in /etc/trading.
-RESERVED_SETTINGS = ("backup.env", "deploy.conf", "environment", "secrets", "skip-verify")
-SHORTEST_SECRET = 12
+RESERVED_SETTINGS = (
+    "backup.env",
+    "deploy.conf",
+    "environment",
+    "orders-on-staging",
+    "secrets",
+    "skip-verify",
+)
 _LONGEST_SUMMARY = 79  # Policy 3.4.1: less than 80 characters
 _DEPENDS = re.compile(
     r"(?P<one>[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?( \((<<|<=|=|>=|>>) [0-9][A-Za-z0-9.+:~-]*\))?)"
@@ -49,7 +56,7 @@ def component_problems(component: Component, packaging: Path) -> list[Problem]:
     _python(component.python, found)
     _directories(component, found)
     _configs(component.config, packaging, found)
-    _secrets(component, found)
+    secret_problems(component, found)
     for n, dependency in enumerate(component.depends):
         found.require(
             _DEPENDS.fullmatch(dependency) is not None,
@@ -59,7 +66,14 @@ def component_problems(component: Component, packaging: Path) -> list[Problem]:
         )
     for n, unit in enumerate(component.units):
         unit_problems(unit, f"units[{n}]", found)
+    demand_sender(component, _settings(component.config, packaging), found)
     return found.problems
+
+
+def _settings(configs: tuple[Config, ...], packaging: Path) -> dict[str, str]:
+    """Return the default content of each file of settings that can be read."""
+    sources = {each.name: packaging / each.source for each in configs}
+    return {n: path.read_text("utf-8", "replace") for n, path in sources.items() if path.is_file()}
 
 
 def _source(source: Source, found: Findings) -> None:
@@ -180,23 +194,3 @@ def _config_source(key: str, source: str, packaging: Path, found: Findings) -> N
     )
     if usable:
         demand_plan_only(path.read_text("utf-8", "replace"), key, found)
-
-
-def _secrets(component: Component, found: Findings) -> None:
-    found.unique(
-        "variable",
-        ((f"secrets[{n}].variable", each.variable) for n, each in enumerate(component.secrets)),
-    )
-    for n, secret in enumerate(component.secrets):
-        found.require(
-            names.is_variable(secret.variable),
-            f"secrets[{n}].variable",
-            f"{secret.variable!r} is not an environment variable in capitals",
-            names.as_variable(secret.variable),
-        )
-        found.require(
-            secret.length >= SHORTEST_SECRET,
-            f"secrets[{n}].length",
-            f"{secret.length} characters can be guessed",
-            f"at least {SHORTEST_SECRET}",
-        )

@@ -97,7 +97,17 @@ def trial_plan(
 ) -> dict[str, object]:
     """Return what trial.py is to start and to ask, in order, as its JSON document."""
     defaults = _environment_files(component, payload)
-    generated = {each.variable: secrets.token_urlsafe(each.length) for each in component.secrets}
+    generated = {
+        each.variable: secrets.token_urlsafe(each.length)
+        for each in component.secrets
+        if each.generate and not each.credential
+    }
+    files = {
+        f"{each.variable}_FILE": str(_credential(place.etc, component, each.variable))
+        for each in component.secrets
+        if each.credential
+    }
+    staging = component.environments.get("staging", "staging")
     described = {each.name: each for each in description.units}
     units = []
     for unit in sorted(component.units, key=lambda each: each.order):
@@ -106,7 +116,7 @@ def trial_plan(
             "PATH": SYSTEM_PATH, "LANG": "C.UTF-8", "HOME": str(place.state),
             "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
             **{name: placeholders.substitute(v, values) for name, v in unit.environment.items()},
-            **defaults, **generated,
+            **files, **defaults, "TRADING_ENVIRONMENT": staging, **generated,
         }  # fmt: skip
         words = placeholders.substitute(unit.exec, values).split()
         argv = [string.Template(word).safe_substitute(env) for word in words]
@@ -181,6 +191,16 @@ def _lay_out(component: Component, payload: Path, work: Path, place: Place) -> N
         shutil.copytree(payload / SETTINGS, work / "etc")
     else:
         (work / "etc").mkdir()
+    for secret in component.secrets:
+        if secret.credential:
+            file = _credential(work / "etc", component, secret.variable)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(secrets.token_urlsafe(secret.length) if secret.generate else "")
+
+
+def _credential(etc: Path, component: Component, variable: str) -> Path:
+    """Return the file of a secret that the services read from one."""
+    return etc / "secrets" / component.name / variable
 
 
 def _link_tracked(tracked: Path, folder: Path, final: Path) -> None:

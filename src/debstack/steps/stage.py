@@ -102,6 +102,8 @@ def units(component: Component, homepage: str) -> dict[str, str]:
                     for each in component.config
                     if each.name.endswith(".env")
                 ],
+                "credentials": [each.variable for each in component.secrets if each.credential],
+                "spelled": bool(component.environments),
                 "wait_ready": unit.type == "simple" and unit.port,
                 # systemd gives up only after wait-ready has said what it waited for.
                 "start_timeout": int(unit.deadline) + 15,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from tests.unit.debstack.model import project
 
 from debstack.describe import describe, places
-from debstack.model.definition import Component
+from debstack.model.definition import Component, SecretDefinition
 from debstack.model.reading import load
 from tradingctl.description import parse_component
 
@@ -45,3 +46,17 @@ def test_placeholders_stand_for_the_places_on_the_server(web: Component) -> None
         "log": "/var/log/trading/web",
         "port": "9001",
     }
+
+
+def test_what_the_server_needs_to_know_of_secrets_and_orders_is_told(web: Component) -> None:
+    secret = SecretDefinition(
+        "KEY", 30, generate=False, credential=True, weak=("a",), staging_only=("demo",),
+        needed_if={"FEED": "real"},
+    )  # fmt: skip
+    sender = replace(web.units[0], sends_orders=True)
+    defined = replace(web, secrets=(secret,), units=(sender,), environments={"staging": "test"})
+    described = describe(defined, "1", "2026.11.23.1", "c" * 40)
+    assert parse_component(described.to_json(), "web.json") == described
+    assert asdict(described.secrets[0]) == asdict(secret)
+    assert described.units[0].sends_orders
+    assert described.environments == {"staging": "test"}

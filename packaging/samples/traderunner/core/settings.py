@@ -14,7 +14,7 @@ import yaml
 from pydantic import AnyHttpUrl, BaseModel, ValidationError
 
 DEFAULT_CONFIG = "/etc/trading/trading.yaml"
-ENVIRONMENTS = ("dev", "test", "staging", "production")
+ENVIRONMENTS = ("dev", "test", "production")
 
 
 class SettingsError(Exception):

@@ -12,8 +12,8 @@ EXAMPLE = str(Path(__file__).parent.parent / "config" / "trading.example.yaml")
 
 
 def test_the_example_is_complete() -> None:
-    settings = load_settings({"TRADING_CONFIG": EXAMPLE, "TRADING_ENVIRONMENT": "staging"})
-    assert settings.environment == "staging"
+    settings = load_settings({"TRADING_CONFIG": EXAMPLE, "TRADING_ENVIRONMENT": "test"})
+    assert settings.environment == "test"
     assert settings.trading_artifacts_root == Path("/var/lib/trading/artifacts")
 
 
@@ -28,7 +28,7 @@ def test_the_environment_wins_over_the_file() -> None:
         ({"TRADING_CONFIG": "/nonexistent.yaml"}, "no such file"),
         ({"TRADING_CONFIG": "/dev/null"}, "paths.marketdata_data_root is missing"),
         ({"TRADING_CONFIG": EXAMPLE, "TRADING_ARTIFACTS_ROOT": "here"}, "not absolute"),
-        ({"TRADING_CONFIG": EXAMPLE, "TRADING_ENVIRONMENT": "prod"}, "TRADING_ENVIRONMENT"),
+        ({"TRADING_CONFIG": EXAMPLE, "TRADING_ENVIRONMENT": "staging"}, "TRADING_ENVIRONMENT"),
     ],
 )
 def test_a_bad_setting_is_an_error(environ: dict[str, str], message: str) -> None:

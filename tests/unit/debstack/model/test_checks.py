@@ -101,6 +101,12 @@ COMPONENT_CASES: list[Case] = [
     (WEB, '"conf/web.env"', '"../x.env"', "config[0].source", "leads out", "stay below"),
     (WEB, '"WEB_PASS"', '"web-pass"', "secrets[0].variable", "in capitals", "WEB_PASS"),
     (WEB, '"WEB_PASS"', '"WEB_PASS"\nlength = 8', "secrets[0].length", "8 characters", "12"),
+    (WEB, '"WEB_PASS"', '"WEB_PASS"\nneeded_if = { "a b" = "1" }', "secrets[0].needed_if.a b",
+     "not the name of a setting", "A_B"),
+    (WEB, '[[secrets]]', '[environments]\nstagin = "test"\n[[secrets]]', "environments.stagin",
+     "not what a machine can be", "did you mean staging?"),
+    (WEB, '[[secrets]]', '[environments]\nstaging = "a b"\n[[secrets]]', "environments.staging",
+     "not one word", "test"),
 ]  # fmt: skip
 
 UNIT_CASES: list[Case] = [
@@ -231,8 +237,32 @@ def test_settings_that_would_let_a_worker_send_orders_are_refused(
     text = f"A=1\nAT_WORKER_MODE={value}\n"
     with pytest.raises(DefinitionError) as raised:
         load(project.write(tmp_path / "bad", {"packaging/conf/web.env": text}))
-    (problem,) = raised.value.problems
+    problem, _ = raised.value.problems
     assert problem.key == "config[0].source"
     assert "would let the worker send orders" in problem.message
-    good = "# AT_WORKER_MODE=paper-send\nAT_WORKER_MODE=plan-only\n"
-    load(project.write(tmp_path / "good", {"packaging/conf/web.env": good}))
+
+
+def test_of_a_component_with_a_worker_a_unit_is_known_to_send_orders(tmp_path: Path) -> None:
+    settings: dict[str, str | None] = {
+        "packaging/conf/web.env": "# AT_WORKER_MODE=paper-send\nAT_WORKER_MODE=plan-only\n"
+    }
+    with pytest.raises(DefinitionError) as raised:
+        load(project.write(tmp_path / "bad", settings))
+    (problem,) = raised.value.problems
+    assert (problem.key, problem.suggestion) == (
+        "units",
+        "sends_orders = true in the worker's [[units]]",
+    )
+    web = project.WEB.replace('type = "notify"', 'type = "notify"\nsends_orders = true')
+    load(project.write(tmp_path / "good", {**settings, "packaging/components/web.toml": web}))
+
+
+def test_a_unit_does_not_say_itself_where_a_credential_lies(tmp_path: Path) -> None:
+    web = project.WEB.replace("SHELL =", "WEB_PASS_FILE =").replace(
+        '"WEB_PASS"', '"WEB_PASS"\ncredential = true'
+    )
+    with pytest.raises(DefinitionError) as raised:
+        load(project.write(tmp_path, {"packaging/components/web.toml": web}))
+    (problem,) = raised.value.problems
+    assert problem.key == "secrets[0].credential"
+    assert "WEB_PASS_FILE" in problem.message

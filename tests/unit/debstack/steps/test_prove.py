@@ -11,7 +11,13 @@ from tests.unit.debstack.model import project
 
 from debstack.describe import describe
 from debstack.errors import StartError
-from debstack.model.definition import Component, HealthCheck, StateDirectory, UnitDefinition
+from debstack.model.definition import (
+    Component,
+    HealthCheck,
+    SecretDefinition,
+    StateDirectory,
+    UnitDefinition,
+)
 from debstack.model.reading import load
 from debstack.process import Runner
 from debstack.steps.prove import Place, can_isolate, prove, trial_plan
@@ -223,3 +229,19 @@ def test_a_program_that_the_environment_lacks_is_a_requirement_that_is_missing(
     assert "extra_requirements" in caught.value.hint
     assert "debstack lock --component tiny" in caught.value.hint
     assert ".venv/bin/gunicorn" in "\n".join(caught.value.details)
+
+
+def test_a_trial_is_a_staging_machine_in_the_words_of_the_component(
+    web: Component, payload: Path
+) -> None:
+    assert environment(planned(web, payload)[0])["TRADING_ENVIRONMENT"] == "staging"
+    other = replace(web, environments={"staging": "test", "production": "live"})
+    assert environment(planned(other, payload)[0])["TRADING_ENVIRONMENT"] == "test"
+
+
+def test_secrets_are_given_as_on_the_server(web: Component, payload: Path) -> None:
+    brought = SecretDefinition("WEB_TOKEN", generate=False)
+    in_a_file = SecretDefinition("WEB_KEY", credential=True)
+    env = environment(planned(replace(web, secrets=(brought, in_a_file)), payload)[0])
+    assert env["WEB_KEY_FILE"] == "/t/etc/secrets/web/WEB_KEY"
+    assert not env.keys() & {"WEB_TOKEN", "WEB_KEY", "WEB_TOKEN_FILE"}

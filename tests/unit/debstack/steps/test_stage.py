@@ -13,7 +13,7 @@ from tests.unit.debstack.model import project
 
 from debstack.describe import describe
 from debstack.errors import BuildError
-from debstack.model.definition import Component, StateDirectory
+from debstack.model.definition import Component, SecretDefinition, StateDirectory
 from debstack.model.reading import load
 from debstack.steps.stage import discard, stage, state_directories, tree_of, units, unpack
 from tradingctl.description import parse_component
@@ -223,3 +223,36 @@ def test_discarding_what_is_not_there_is_nothing(tmp_path: Path) -> None:
     discard(tmp_path / "work")
     discard(tmp_path / "work")
     assert not (tmp_path / "work").exists()
+
+
+def test_a_secret_in_a_file_is_a_credential_with_something_in_its_place(web: Component) -> None:
+    secrets = (SecretDefinition("KEY", credential=True), SecretDefinition("PASS"))
+    (text,) = units(replace(web, secrets=secrets), HOMEPAGE).values()
+    lines = text.splitlines()
+    assert "LoadCredential=KEY:/etc/trading/secrets/web/KEY" in lines
+    assert "SetCredential=KEY:\\n" in lines, "systemd 252 takes an empty one for a mistake"
+    assert "Environment=KEY_FILE=%d/KEY" in lines
+    assert "PASS" not in text
+    assert "Type=notify" in lines
+    simple = replace(web, secrets=secrets, units=(replace(web.units[0], type="simple"),))
+    assert "Type=exec" in next(iter(units(simple, HOMEPAGE).values())).splitlines()
+
+
+def test_a_unit_that_sends_orders_is_asked_before_it_starts(web: Component) -> None:
+    (text,) = units(web, HOMEPAGE).values()
+    assert "ExecCondition" not in text
+    sender = replace(web, units=(replace(web.units[0], sends_orders=True),))
+    (text,) = units(sender, HOMEPAGE).values()
+    assert "\nExecCondition=/usr/bin/tradingctl may-start web-server.service\n" in text
+
+
+def test_other_words_for_the_environment_come_between_the_files(web: Component) -> None:
+    (text,) = units(replace(web, environments={"staging": "test"}), HOMEPAGE).values()
+    files = [line for line in text.splitlines() if line.startswith("EnvironmentFile=")]
+    assert files[-3:] == [
+        "EnvironmentFile=-/etc/trading/environment",
+        "EnvironmentFile=-/run/trading/web-server/environment",
+        "EnvironmentFile=-/etc/trading/secrets/web.env",
+    ]
+    assert "\nRuntimeDirectory=trading/web-server\n" in text
+    assert "\nExecStartPre=/usr/bin/tradingctl environment --spell web-server.service\n" in text

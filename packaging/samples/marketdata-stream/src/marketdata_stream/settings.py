@@ -45,12 +45,24 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         host=get("MARKETDATA_HOST", "127.0.0.1"),
         port=int(number("MARKETDATA_PORT", get("MARKETDATA_PORT", "8090"), 1, 65535)),
         provider=provider,
-        api_key=get("EODHD_API_KEY", ""),
+        api_key=secret(environ, "EODHD_API_KEY"),
         symbols=symbols,
         tick_seconds=number("MARKETDATA_TICK_SEC", get("MARKETDATA_TICK_SEC", "1.0"), 0.01, 3600),
         signals_db=Path(get("SIGNALS_DB_PATH", "data/signals.db")),
         market_data_db=Path(get("MARKETDATA_DB_PATH", "data/market_data.db")),
     )
+
+
+def secret(environ: Mapping[str, str], name: str) -> str:
+    """The variable `name`, else what is in the file that `name`_FILE names; neither is printed."""
+    if value := environ.get(name):
+        return value
+    if not (file := environ.get(f"{name}_FILE")):
+        return ""
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}_FILE: {type(error).__name__}: {file}") from None
 
 
 def number(name: str, text: str, low: float, high: float) -> float:
