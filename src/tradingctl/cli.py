@@ -6,7 +6,7 @@ import argparse
 import errno
 from collections.abc import Sequence
 
-from tradingctl.commands import backup, health, market, release, settings
+from tradingctl.commands import backup, environment, health, market, release, secrets, settings
 from tradingctl.commands.adding import EXIT_CODES, Commands
 from tradingctl.errors import TradingError
 from tradingctl.server import Server, this_server
@@ -26,6 +26,8 @@ def parser() -> argparse.ArgumentParser:
     backup.add_commands(commands)
     market.add_commands(commands)
     settings.add_commands(commands)
+    environment.add_commands(commands)
+    secrets.add_commands(commands)
     return top
 
 

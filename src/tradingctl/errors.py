@@ -19,6 +19,7 @@
     +-- NoReleaseError         5   the archive has no such release
     +-- StoreError             5   a release is not kept, or not whole
     +-- RollbackError          1   the server could not be brought back to a release
+    +-- OrdersError            5   a service that would send orders where none may be sent
     +-- NothingInstalledError  6
     +-- NotReadyError          1   a service did not give a good answer in time
 
@@ -103,6 +104,10 @@ class RollbackError(TradingError):
     """The server could not be brought back to a release."""
 
     exit_code = 1
+
+
+class OrdersError(TradingError):
+    """A service is not started because it would send orders on a machine that must not."""
 
 
 class NothingInstalledError(TradingError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from tradingctl import probe, sockets
 from tradingctl.description import Check, Component, Unit
 from tradingctl.inventory import service
+from tradingctl.order_safety import order_finding
 from tradingctl.server import Server
 from tradingctl.systemd import Observer, UnitState
 from tradingctl.verdict import Finding, Result, UnitVerdict
@@ -39,7 +40,8 @@ class Examination:
 
     ``installed`` is the version dpkg has for the package, ``active`` the version the link points
     to, ``denied`` whether policy-rc.d forbids to start the unit, ``resting`` whether it is stopped
-    while the market is closed.
+    while the market is closed. ``refused`` is the result of a unit that is not to send orders on
+    this machine.
     """
 
     server: Server
@@ -51,6 +53,7 @@ class Examination:
     began: float
     denied: bool = False
     resting: bool = False
+    refused: Result = Result.DEGRADED
     notes: list[str] = field(default_factory=list)
     _first: UnitState | None = None
     _answered: Finding | None = None
@@ -65,6 +68,8 @@ class Examination:
         # A service may end with an error when it is stopped.
         if self.resting and state.active in ("inactive", "failed"):
             return self._verdict(Result.SKIPPED, reason="stopped until the market opens")
+        if finding := order_finding(self.server, self.component, self.unit, state):
+            return self._verdict(self.refused, (finding,))
         try:
             for finding in (*self._fragment(state), *self._versions()):
                 raise _BadError(finding)

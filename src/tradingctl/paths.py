@@ -143,6 +143,12 @@ class Paths:
         return self.root / "lib/systemd/system"
 
     @property
+    def unit_overrides(self) -> tuple[Path, ...]:
+        """Where the administrator puts units and drop-ins, and where those put aside lie."""
+        places = ("etc/systemd/system", "run/systemd/system", "var/lib/trading/adoption/units")
+        return tuple(self.root / place for place in places)
+
+    @property
     def dpkg(self) -> Path:
         """The database of dpkg, with its locks."""
         return self.root / "var/lib/dpkg"
@@ -171,6 +177,11 @@ class Paths:
         return self.settings / "environment"
 
     @property
+    def orders_on_staging(self) -> Path:
+        """The file that names the worker's mode that is allowed outside of production."""
+        return self.settings / "orders-on-staging"
+
+    @property
     def skip_verify(self) -> Path:
         """The file whose existence lets a release pass without verification."""
         return self.settings / "skip-verify"
@@ -183,6 +194,10 @@ class Paths:
     def secret_file(self, name: str) -> Path:
         """Return the file of a component's secrets and local overrides."""
         return self.secrets / f"{name}.env"
+
+    def credential_file(self, name: str, variable: str) -> Path:
+        """Return the file of a secret that a component's services read from a file."""
+        return self.secrets / name / variable
 
     @property
     def sources(self) -> Path:

@@ -10,10 +10,12 @@ from tradingctl import probe, systemd
 from tradingctl.deploy.lastgood import LastGood, read_last_good
 from tradingctl.deploy.notes import deploy_notes
 from tradingctl.description import Component, Unit
+from tradingctl.environment import KNOWN, read_environment, spelling_note
 from tradingctl.errors import TradingError
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory, installed_versions
 from tradingctl.market.notes import market_notes
+from tradingctl.order_safety import CONDITION, order_notes
 from tradingctl.parallel import for_each
 from tradingctl.report import table
 from tradingctl.server import Server
@@ -54,6 +56,7 @@ class Status:
     release: str
     channel: str
     environment: str
+    spelling: str
     last_good: LastGood | None
     components: tuple[ComponentStatus, ...]
     notes: tuple[str, ...] = ()
@@ -90,6 +93,13 @@ def status(server: Server, inventory: Inventory) -> Status:
 
     notes += deploy_notes(server)
     notes += market_notes(server)
+    notes += order_notes(server, inventory)
+    environment = _environment(server)
+    if environment and environment not in KNOWN:
+        notes.append(
+            f"{server.paths.shown(server.paths.environment)} says neither {' nor '.join(KNOWN)}, so"
+            f" this machine is treated as staging; next: tradingctl environment {KNOWN[0]}"
+        )
 
     def look(pair: tuple[Component, Unit]) -> UnitStatus:
         return _unit(server, *pair, states.get(pair[1].name))
@@ -110,8 +120,9 @@ def status(server: Server, inventory: Inventory) -> Status:
     )
     return Status(
         release=inventory.release,
-        channel=_value(server, "Suites:"),
-        environment=_value(server, "TRADING_ENVIRONMENT="),
+        channel=_channel(server),
+        environment=environment,
+        spelling=spelling_note(inventory, environment),
         last_good=last_good,
         components=components,
         notes=tuple(notes),
@@ -119,14 +130,21 @@ def status(server: Server, inventory: Inventory) -> Status:
     )
 
 
-def _value(server: Server, key: str) -> str:
-    file = server.paths.sources if key.endswith(":") else server.paths.environment
+def _channel(server: Server) -> str:
+    key = "Suites:"
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = server.paths.sources.read_text(encoding="utf-8").splitlines()
     except OSError:
         return ""
-    values = [line.removeprefix(key).strip(" \"'") for line in lines if line.startswith(key)]
+    values = [line.removeprefix(key).strip() for line in lines if line.startswith(key)]
     return values[-1] if values else ""
+
+
+def _environment(server: Server) -> str:
+    try:
+        return read_environment(server.paths)
+    except OSError:
+        return ""
 
 
 def _unit(server: Server, component: Component, unit: Unit, state: UnitState | None) -> UnitStatus:
@@ -135,6 +153,8 @@ def _unit(server: Server, component: Component, unit: Unit, state: UnitState | N
     age = 0.0
     if state:
         word = state.put_aside if state.put_aside and state.active != "active" else state.active
+        if word == "inactive" and state.result == CONDITION:
+            word = "refused"
         if state.active == "active" and state.since:
             age = max(0.0, server.clock.now() - state.since)
             started = datetime.now(UTC).astimezone() - timedelta(seconds=age)
@@ -156,7 +176,8 @@ def status_text(found: Status) -> str:
     lines = [
         f"release      {found.release}",
         f"channel      {found.channel or UNKNOWN}",
-        f"environment  {found.environment or UNKNOWN}",
+        f"environment  {found.environment or UNKNOWN}"
+        + (f" ({found.spelling})" if found.spelling else ""),
         "verified     " + (f"{last.release} at {last.verified_at}" if last else "no release yet"),
         *(f"note         {note}" for note in found.notes),
         *(line for each in found.settings for line in _settings_lines(each)),

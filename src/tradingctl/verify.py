@@ -12,7 +12,7 @@ from tradingctl.inventory import Inventory, installed_versions
 from tradingctl.parallel import for_each
 from tradingctl.server import Server
 from tradingctl.systemd import Observer
-from tradingctl.verdict import UnitVerdict, Verification
+from tradingctl.verdict import Result, UnitVerdict, Verification
 
 
 def verify(
@@ -20,10 +20,13 @@ def verify(
     inventory: Inventory,
     names: Sequence[str] = (),
     resting: Collection[str] = (),
+    refused: Result = Result.DEGRADED,
 ) -> Verification:
     """Return the result for the units that ``names`` mean, examined at the same time.
 
     Units in ``resting`` may be stopped; not so for who has started them to see whether they run.
+    ``refused`` is the result of one that is kept from sending orders on this machine: no release is
+    taken back for what the administrator wrote, but who asks whether everything runs is told so.
     Raises TradingError for an unknown name and when systemd or dpkg do not answer.
     """
     began = server.clock.now()
@@ -47,6 +50,7 @@ def verify(
             active=Generations(server.paths, component.name).active,
             began=began,
             denied=systemd.denied(server, unit.name),
+            refused=refused,
             resting=unit.name.removesuffix(".service") in resting,
         ).verdict()
 

@@ -121,11 +121,13 @@ def test_what_the_administrator_wrote_about_the_worker_stays(
     first, failing, good = project.releases
     secrets = "/etc/trading/secrets/automatictrader-api.env"
     settings = "/etc/trading/automatictrader-api.env"
+    environment = "/etc/trading/environment"
     with installed_server(installed_slim, project) as machine:
         assert worker_mode(machine) == "plan-only"
         machine.sh(f"echo AT_WORKER_MODE=paper-send >>{secrets}; echo '# mine' >>{settings}")
+        tradingctl(machine, "environment", "production")
         machine.run("systemctl", "restart", "automatictrader-worker.service")
-        before = machine.run("sha256sum", secrets, settings).stdout
+        before = machine.run("sha256sum", secrets, settings, environment).stdout
         project.publish(failing)
         assert install_stack(machine, check=False).returncode == 100
         assert worker_mode(machine) == "paper-send"
@@ -134,7 +136,7 @@ def test_what_the_administrator_wrote_about_the_worker_stays(
         assert worker_mode(machine) == "paper-send"
         assert tradingctl(machine, "rollback", first).returncode == 0
         assert worker_mode(machine) == "paper-send"
-        assert machine.run("sha256sum", secrets, settings).stdout == before
+        assert machine.run("sha256sum", secrets, settings, environment).stdout == before
 
 
 def worker_mode(machine: Machine) -> str:

@@ -348,6 +348,7 @@ def healed(machine: Machine) -> None:
 
 SETTINGS = "/etc/trading/automatictrader-api.env"
 SECRETS = "/etc/trading/secrets/automatictrader-api.env"
+ENVIRONMENT = "/etc/trading/environment"
 
 
 def test_worker_plans_only_whatever_is_installed(trader: Machine) -> None:
@@ -371,6 +372,7 @@ def test_what_the_administrator_wrote_stays_to_the_byte(
         machine.write(SETTINGS, edited.replace("=odd", "='paper-send'   ") + "\n\n# mine\r\n")
         machine.write(SECRETS, machine.read(SECRETS) + "AT_BEARER_TOKEN='s e c r e t'\n", 0o640)
         machine.write(DEPLOY_CONF, "# mine\n\nMINUTES_BEFORE_OPEN=5\n")
+        machine.write(ENVIRONMENT, "# this is it\nTRADING_ENVIRONMENT=production\n\n")
         written = fingerprint(machine)
         machine.run("systemctl", "restart", "automatictrader-api", WORKER)
 
@@ -407,7 +409,7 @@ def worker_mode(machine: Machine) -> str:
 
 def fingerprint(machine: Machine) -> str:
     """Return the digests, owners, modes and times of the administrator's files."""
-    files = (SETTINGS, SECRETS, DEPLOY_CONF)
+    files = (SETTINGS, SECRETS, DEPLOY_CONF, ENVIRONMENT)
     return (
         machine.run("sha256sum", *files).stdout
         + machine.run("stat", "-c", "%n %U:%G %a %i %y", *files).stdout

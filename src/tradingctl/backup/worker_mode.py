@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from tradingctl.envfile import assignments
+
 VARIABLE = "AT_WORKER_MODE"
 SAFE = "plan-only"
-ASSIGNMENT = re.compile(rf"^\s*{VARIABLE}\s*=\s*(.*?)\s*$", re.MULTILINE)
 
 
 def mode(component: str, *folders: Path) -> str:
@@ -18,14 +18,22 @@ def mode(component: str, *folders: Path) -> str:
     Each file is taken from the first folder that has it. They are read in the order in which its
     units read them; the last word counts.
     """
-    found = SAFE
+    return written(component, *folders)[0]
+
+
+def written(component: str, *folders: Path) -> tuple[str, str]:
+    """Return the mode as above, and the file in the folder that says so, empty if none does."""
+    found = (SAFE, "")
     for name in (f"{component}.env", "environment", f"secrets/{component}.env"):
-        for value in ASSIGNMENT.findall(_text(name, folders)):
-            found = value.strip("\"'")
+        for variable, value in assignments(text_of(name, folders)):
+            if variable == VARIABLE:
+                # The worker takes an empty one for none.
+                found = (value or SAFE, name)
     return found
 
 
-def _text(name: str, folders: Iterable[Path]) -> str:
+def text_of(name: str, folders: Iterable[Path]) -> str:
+    """Return the text of a file in the first of the folders that has it, empty if none has."""
     for folder in folders:
         with contextlib.suppress(OSError):
             return (folder / name).read_text(encoding="utf-8", errors="replace")

@@ -14,6 +14,7 @@ from tradingctl.market.session import resting_units
 from tradingctl.report import verification_text, wants_colour
 from tradingctl.server import Server
 from tradingctl.status import status, status_text
+from tradingctl.verdict import Result
 from tradingctl.verify import verify
 from tradingctl.waitready import wait_ready
 
@@ -45,7 +46,8 @@ def _status(server: Server, arguments: argparse.Namespace) -> int:
 
 def _verify(server: Server, arguments: argparse.Namespace) -> int:
     inventory = read_inventory(server.paths)
-    found = verify(server, inventory, arguments.names, resting_units(server))
+    resting = resting_units(server)
+    found = verify(server, inventory, arguments.names, resting, refused=Result.FAILED)
     if arguments.json:
         server.say(json.dumps(found.as_data(), indent=2))
     else:
