@@ -13,7 +13,8 @@ Run: TypeAlias = Callable[[Server, argparse.Namespace], int]
 EXIT_CODES = """\
 exit codes:
   0    done; healthy, also when something merely wanted is degraded
-  1    the release did not pass, was taken back or restored and is not healthy
+  1    the release did not pass, was taken back or restored and is not healthy;
+       doctor: something was found
   2    wrong usage
   3    verify: a required service failed
   4    verify: skipped, nothing could be verified here

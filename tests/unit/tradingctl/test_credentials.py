@@ -80,3 +80,32 @@ def test_a_missing_account_is_said_with_the_way_out(machine: Machine) -> None:
     with pytest.raises(NoAccountError) as raised:
         find_account(machine.paths)
     assert "systemd-sysusers" in raised.value.next_command
+
+
+def test_one_that_the_administrator_brings_is_not_generated(machine: Machine, file: Path) -> None:
+    component = stream(secrets=(Secret("TOKEN", generate=False), Secret("KEY", credential=True)))
+    assert ensure(machine.server, component, ACCOUNT) == ["KEY"]
+    assert "TOKEN" not in file.read_text()
+
+
+def test_a_credential_is_generated_as_a_file_for_root(machine: Machine, file: Path) -> None:
+    component = stream(secrets=(Secret("KEY", 30, credential=True),))
+    assert ensure(machine.server, component, ACCOUNT) == ["KEY"]
+    place = machine.paths.credential_file("marketdata-stream", "KEY")
+    assert re.fullmatch(r"\w{30}", place.read_text())
+    assert place.stat().st_mode & 0o777 == 0o600
+    assert place.parent.stat().st_mode & 0o777 == 0o700
+    assert "KEY" not in file.read_text()
+    assert machine.err.getvalue() == (
+        "generated KEY in /etc/trading/secrets/marketdata-stream/KEY\n"
+    )
+    before = place.read_text()
+    assert ensure(machine.server, component, ACCOUNT) == []
+    assert place.read_text() == before
+
+
+def test_no_credential_is_made_beside_a_variable_that_would_win(machine: Machine) -> None:
+    machine.write("etc/trading/secrets/marketdata-stream.env", "KEY=mine\n")
+    component = stream(secrets=(Secret("KEY", credential=True),))
+    assert ensure(machine.server, component, ACCOUNT) == []
+    assert not machine.paths.credential_file("marketdata-stream", "KEY").exists()

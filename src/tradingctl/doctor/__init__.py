@@ -1,0 +1,1 @@
+"""What is wrong with the secrets of this server; changes nothing and prints no value."""
