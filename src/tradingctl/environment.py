@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tradingctl.backup.worker_mode import text_of
 from tradingctl.deploy.history import record
 from tradingctl.description import Component
-from tradingctl.envfile import read_variables
+from tradingctl.envfile import assignments, read_variables
 from tradingctl.errors import TradingError
 from tradingctl.files import write_whole
 from tradingctl.inventory import Inventory
@@ -27,6 +28,11 @@ _LINE = re.compile(rf"^[ \t]*{VARIABLE}[ \t]*=.*(?:\n|\Z)", re.MULTILINE)
 def read_environment(paths: Paths) -> str:
     """Return what the file says, empty if nothing does. Raises OSError."""
     return dict(read_variables(paths.environment)).get(VARIABLE, "")
+
+
+def environment_in(name: str, *folders: Path) -> str:
+    """Return what the file ``name`` says in the first of the folders that has it."""
+    return dict(assignments(text_of(name, folders))).get(VARIABLE, "")
 
 
 def is_production(paths: Paths) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from tradingctl.backup import worker_mode
 from tradingctl.backup.worker_mode import SAFE, VARIABLE
@@ -54,10 +55,12 @@ def refusal(paths: Paths, mode: str, where: str = "") -> Refusal | None:
 
 def allowed_mode(paths: Paths) -> str:
     """Return the mode that the administrator allows on a machine that is not production."""
-    try:
-        lines = paths.orders_on_staging.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
+    return allowed_in(paths.orders_on_staging.name, paths.settings)
+
+
+def allowed_in(name: str, *folders: Path) -> str:
+    """Return the same by the file ``name`` in the first of the folders that has it."""
+    lines = worker_mode.text_of(name, folders).splitlines()
     words = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return words[0] if len(words) == 1 else ""
 

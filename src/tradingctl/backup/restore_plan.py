@@ -13,8 +13,11 @@ from tradingctl.backup.manifest import Backup, SavedDatabase
 from tradingctl.backup.restored_settings import SettingStep
 from tradingctl.backup.saved_settings import FOLDER
 from tradingctl.description import Component, Unit
+from tradingctl.environment import environment_in
 from tradingctl.errors import RestoreError
 from tradingctl.inventory import Inventory
+from tradingctl.order_safety import allowed_in
+from tradingctl.paths import Paths
 from tradingctl.server import Server
 
 
@@ -118,18 +121,35 @@ def _refuse_repeats(
 
 def _refuse_other_mode(server: Server, inventory: Inventory, backup: Backup) -> None:
     """Raise RestoreError where the settings would change whether orders are sent."""
-    kept = server.paths.backups / backup.id / FOLDER
-    for component in inventory.components:
-        now = worker_mode.mode(component.name, server.paths.settings)
-        # What is not in the backup stays, and may have the last word then.
-        then = worker_mode.mode(component.name, kept, server.paths.settings)
+    paths = server.paths
+    kept = paths.backups / backup.id / FOLDER
+    # What is not in the backup stays, and may have the last word then.
+    safety = _safety(paths, inventory, (paths.settings,), (kept, paths.settings))
+    for what, now, then in safety:
         if now != then:
             raise RestoreError(
-                f"the settings of {backup.id} would change {worker_mode.VARIABLE} of"
-                f" {component.name} from {now} to {then}, which a restore never does; nothing was"
-                " changed",
-                f"diff -r {kept} {server.paths.settings}  # then copy by hand what is wanted",
+                f"the settings of {backup.id} would change {what} from {now} to {then}, which a"
+                " restore never does; nothing was changed",
+                f"diff -r {kept} {paths.settings}  # then copy by hand what is wanted",
             )
+
+
+def _safety(
+    paths: Paths, inventory: Inventory, here: tuple[Path, ...], there: tuple[Path, ...]
+) -> Iterator[tuple[str, str, str]]:
+    """Give what decides whether orders are sent, by the settings here and by those restored."""
+    for component in inventory.components:
+        yield (
+            f"{worker_mode.VARIABLE} of {component.name}",
+            worker_mode.mode(component.name, *here),
+            worker_mode.mode(component.name, *there),
+        )
+    name = paths.environment.name
+    now, then = (environment_in(name, *folders) or "unknown" for folders in (here, there))
+    yield "what this machine is", now, then
+    override = paths.orders_on_staging.name
+    now, then = (allowed_in(override, *folders) or "none" for folders in (here, there))
+    yield "the mode that is allowed outside of production", now, then
 
 
 def lines(plan: Plan) -> Iterator[str]:

@@ -347,6 +347,31 @@ def test_a_restore_never_changes_whether_orders_are_sent(running: Machine) -> No
     assert steps(running) == []
 
 
+@pytest.mark.parametrize(
+    ("file", "then", "now", "said"),
+    [
+        ("environment", "TRADING_ENVIRONMENT=production\n", "TRADING_ENVIRONMENT=staging\n",
+         "would change what this machine is from staging to production"),
+        ("environment", "TRADING_ENVIRONMENT='staging'\n", "TRADING_ENVIRONMENT=production\n",
+         "would change what this machine is from production to staging"),
+        ("orders-on-staging", "paper-send\n", "# no longer\n",
+         "would change the mode that is allowed outside of production from none to paper-send"),
+    ],
+)  # fmt: skip
+def test_a_restore_never_changes_where_orders_may_be_sent(
+    running: Machine, file: str, then: str, now: str, said: str
+) -> None:
+    running.write(f"etc/trading/{file}", then)
+    take(running)
+    written = running.write(f"etc/trading/{file}", now)
+    assert call(running, "--settings") == 5
+    assert said in running.err.getvalue()
+    assert written.read_text() == now
+    assert steps(running) == []
+    written.write_text(f"# the same\n{then}")
+    assert call(running, "--settings") == 0
+
+
 def test_what_stays_beside_restored_settings_counts_for_whether_orders_are_sent(
     running: Machine,
 ) -> None:
