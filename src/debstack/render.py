@@ -61,5 +61,6 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  (Debian control files, not HTML)
+        # Debian's control files have no characters of their own; a page has.
+        autoescape=jinja2.select_autoescape(["html"], default=False),
     )

@@ -92,17 +92,34 @@ class Apt:
 def make_deb(
     folder: Path, name: str, version: str, content: str = "hello", fields: str = ""
 ) -> Path:
+    """Return a new package with one file."""
+    return packed(make_tree(folder, name, version, content, fields))
+
+
+def make_tree(
+    folder: Path, name: str, version: str, content: str = "hello", fields: str = ""
+) -> Path:
+    """Return what is to be packed: the control file, and one file with ``content``."""
     tree = folder / f"tree-{name}-{version}-{content}"
-    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN").mkdir(parents=True, exist_ok=True)
     architecture = "all" if name == "extra" else "amd64"
     (tree / "DEBIAN/control").write_text(
         f"Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n"
         "Section: misc\nPriority: optional\nMaintainer: Example <ops@example.org>\n"
         f"{fields}Description: an example\n It has\n .\n a long description.\n"
     )
-    (tree / "usr/share" / name).mkdir(parents=True)
+    (tree / "usr/share" / name).mkdir(parents=True, exist_ok=True)
     (tree / "usr/share" / name / "content.txt").write_text(content)
-    deb = folder / f"{name}_{version}_{architecture}.deb"
+    return tree
+
+
+def packed(tree: Path) -> Path:
+    """Return the package of a tree that ``make_tree`` made, beside it."""
+    fields = dict(
+        line.split(": ", 1) for line in (tree / "DEBIAN/control").read_text().splitlines()[:3]
+    )
+    name = "_".join(fields[field] for field in ("Package", "Version", "Architecture"))
+    deb = tree.parent / f"{name}.deb"
     RUNNER.capture(["dpkg-deb", "--root-owner-group", "-Zzstd", "--build", tree, deb])
     return deb
 

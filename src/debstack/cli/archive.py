@@ -12,6 +12,7 @@ from debstack.archive.catalogue import ReleaseEntry, SuiteEntry, catalogue
 from debstack.cli.project import Project, pass_project
 from debstack.cli.table import size, table
 from debstack.errors import ArchiveError
+from debstack.pipeline import page
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -69,6 +70,17 @@ def show(project: Project, release: str, as_json: bool) -> None:
     for entry in targets.values():
         rows = [(each.filename, size(each.size), each.sha256) for each in entry.files]
         click.echo(table(("file", "size", "sha256"), rows, (1,)))
+
+
+@command.command("page", short_help="Make index.html anew.")
+@pass_project
+def page_(project: Project) -> None:
+    """Make index.html anew, which shows people what the channels have.
+
+    Every command that changes a channel does it, too.
+    """
+    written = page.write(project.channels.publisher.tree, project.definition, project.runner)
+    click.echo(written)
 
 
 @command.command(short_help="Verify every file, signature and index, and ask apt.")

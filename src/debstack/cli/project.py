@@ -13,6 +13,7 @@ import click
 
 from debstack import keys
 from debstack.archive.publish import Publisher
+from debstack.errors import DebstackError
 from debstack.gpg import Key
 from debstack.log import Log
 from debstack.model.definition import Channel, Definition, Target
@@ -20,7 +21,7 @@ from debstack.model.lock import Lock, read_lock
 from debstack.model.places import lock_file
 from debstack.model.reading import load
 from debstack.model.signers import PACKAGE, Signers, read_signers
-from debstack.pipeline import keyring
+from debstack.pipeline import keyring, page
 from debstack.pipeline.build import Folders
 from debstack.pipeline.channels import Channels, Trust
 from debstack.pipeline.contents import Workshop
@@ -120,6 +121,16 @@ class Project:
             Publisher(self.archive, now, grace, self.runner, self.log),
             Trust(self._signers, self._package_keys, self.keys.package.development),
         )
+
+    def write_page(self) -> None:
+        """Make the archive's page anew; without it the archive is good, so no failure is raised."""
+        try:
+            page.write(self.channels.publisher.tree, self.definition, self.runner)
+        except (DebstackError, OSError) as error:
+            self.log.warn(
+                f"{self.archive / page.NAME} is that of before: {error}; apt does not need it."
+                " To make it again: debstack archive page"
+            )
 
     def _signers(self, channel: Channel) -> Sequence[Key]:
         return self.keys.signers(channel.name)

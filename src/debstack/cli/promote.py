@@ -64,3 +64,5 @@ def command(
                 f"{done.suite} offers {newer} too, which is newer and which servers prefer; to go"
                 f" back, take it out: debstack unpublish {newer} --channel {goal.name}"
             )
+    if not dry_run:
+        project.write_page()

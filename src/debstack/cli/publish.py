@@ -44,3 +44,5 @@ def command(
         published = project.channels.publish(built, channel)
         what = "unchanged" if published.unchanged else f"{len(published.added)} packages added"
         click.echo(f"{published.suite} in {project.archive}: {what}")
+    if not dry_run:
+        project.write_page()

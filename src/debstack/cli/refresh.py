@@ -25,3 +25,4 @@ def command(project: Project, force: bool, dry_run: bool) -> None:
     for done in channels.refresh(force=force):
         what = "unchanged" if done.unchanged else f"signed, generation {done.generation}"
         click.echo(f"{done.suite} in {project.archive}: {what}")
+    project.write_page()

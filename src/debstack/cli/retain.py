@@ -44,3 +44,5 @@ def command(project: Project, keep: int | None, dry_run: bool) -> None:
         f"{going} would go" if dry_run
         else f"{going} taken out, {len(packages)} packages removed from the disk"
     )  # fmt: skip
+    if not dry_run:
+        project.write_page()

@@ -45,3 +45,5 @@ def command(
             f"{done.suite} in {project.archive}: {release} taken out,"
             f" {len(done.dropped)} packages leave the index"
         )
+    if not dry_run:
+        project.write_page()
