@@ -213,6 +213,16 @@ def test_keys_that_were_committed_by_hand_are_taken_over(project: Path, home: Pa
     assert read_signers(project).roles["repository"].trust == (repository, fresh)
 
 
+def test_of_several_keys_committed_by_hand_none_is_guessed_to_sign(project: Path) -> None:
+    new(project, "package")
+    new(project, "repository")
+    step(project, "repository", "trust", "--to", new(project, "repository"))
+    (project / "packaging/keys/keys.toml").unlink()
+    refused = key(project, "rotate", "repository")
+    assert isinstance(refused.exception, SigningError)
+    assert "holds 2 keys" in refused.exception.message
+
+
 def test_a_channel_may_have_a_key_of_its_own(project: Path) -> None:
     new(project, "package")
     repository = new(project, "repository")

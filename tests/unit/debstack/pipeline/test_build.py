@@ -92,6 +92,22 @@ def test_another_key_makes_another_keyring(demo: Release) -> None:
     assert ours.version.endswith(f"~{suffix}")
 
 
+def test_the_keyring_is_signed_by_the_key_that_all_servers_know(demo: Release) -> None:
+    known = replace(KEYS.package, fingerprint="E" * 40)
+    keys = replace(KEYS, keyring=known)
+    keyring = "demo-archive-keyring"
+    (planned,) = plan(demo, folders(demo), keys, [keyring])
+    built = record(demo, keyring, key=known.fingerprint)
+    folder = folders(demo).package(demo.target.name, keyring, planned.version)
+    folder.mkdir(parents=True)
+    (folder / built.file).write_bytes(b"deb")
+    for key, reason in ((known, "unchanged"), (KEYS.package, "it is signed with another key")):
+        told = replace(built, version=planned.version, inputs=planned.inputs, key=key.fingerprint)
+        (folder / "build.json").write_text(json.dumps(asdict(told)))
+        (again,) = plan(demo, folders(demo), keys, [keyring])
+        assert again.reason == reason
+
+
 def test_only_what_is_asked_for_is_planned(demo: Release) -> None:
     actions = plan(demo, folders(demo), KEYS, ["demo-stack", "web"])
     assert [each.package for each in actions] == ["web", "demo-stack"]
