@@ -93,7 +93,7 @@ def test_it_says_which_commit_which_wheels_and_who_signed(built: BuiltProject, d
     for text in (entry["version"], entry["sha256"], entry["payload"], commit, entry["key"]):
         assert text in run.stdout
     lock = (desk.project.root / f"packaging/locks/bookworm/{API}.txt").read_text()
-    hashes = [line.split("sha256:")[1][:64] for line in lock.splitlines() if "sha256:" in line[9:]]
+    hashes = [line.split("sha256:")[1][:64] for line in lock.splitlines() if " --hash=" in line]
     assert len(hashes) > 10
     assert [each for each in hashes if each not in run.stdout] == []
     assert "signing with DEVELOPMENT KEYS" not in run.stderr
