@@ -16,7 +16,8 @@ from debstack.accounting.bundled import Bundled, LicenceFile, read_bundled
 MIT = b"Permission is hereby granted.\n\n.\n  indented\n\tand tabbed\n"
 
 
-def bundled(folder: Path) -> tuple[Bundled, ...]:
+def bundled(environment: Path) -> tuple[Bundled, ...]:
+    folder = environment / "lib/python3.11/site-packages"
     install(folder, "one", "1", "License-Expression: MIT OR Apache-2.0\n",
             {"one/a.py": b"", "one-1.dist-info/LICENSE": MIT, "../../../bin/one": b""})  # fmt: skip
     install(folder, "two", "2", "",
