@@ -32,6 +32,16 @@ def find_account(paths: Paths) -> Account:
     return Account(_number(paths.passwd), _number(paths.group))
 
 
+def members(paths: Paths) -> list[str]:
+    """Return the accounts that are in the services' group; none when there is no such group."""
+    try:
+        lines = paths.group.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    found = [line.split(":")[3] for line in lines if line.startswith(f"{NAME}:")]
+    return [each for each in ",".join(found).split(",") if each]
+
+
 def _number(database: Path) -> int:
     try:
         lines = database.read_text(encoding="utf-8").splitlines()

@@ -6,6 +6,7 @@
     +-- NotRootError           5
     +-- NoAccountError         5
     +-- HandMadeError          5   something of the administrator's is where the link belongs
+    +-- AdoptionError          5   what was installed by hand is not taken over, or not given back
     +-- ProgramFailedError     5
     +-- BackupError            5   not everything is provably backed up
     +-- RestoreError           5   nothing was restored
@@ -50,6 +51,10 @@ class NoAccountError(TradingError):
 
 class HandMadeError(TradingError):
     """A directory or link of somebody else's lies where the component's link belongs."""
+
+
+class AdoptionError(TradingError):
+    """An installation by hand cannot be taken over, or not be given back."""
 
 
 class ProgramFailedError(TradingError):

@@ -37,10 +37,15 @@ class Generations:
         target = link.readlink()
         return target.name if target.parent == Path("releases", self.name) else ""
 
+    @property
+    def hand_made(self) -> bool:
+        """Whether something that is not our link lies where the link belongs."""
+        return os.path.lexists(self.paths.link(self.name)) and not self.active
+
     def refuse_hand_made(self) -> None:
         """Raise HandMadeError when something that is not our link lies where the link belongs."""
         link = self.paths.link(self.name)
-        if not os.path.lexists(link) or self.active:
+        if not self.hand_made:
             return
         if link.is_symlink():
             what = f"a link to {link.readlink()}"

@@ -145,8 +145,37 @@ class Paths:
     @property
     def unit_overrides(self) -> tuple[Path, ...]:
         """Where the administrator puts units and drop-ins, and where those put aside lie."""
-        places = ("etc/systemd/system", "run/systemd/system", "var/lib/trading/adoption/units")
-        return tuple(self.root / place for place in places)
+        return (self.local_units, self.runtime_units, self.adoption / "units")
+
+    @property
+    def local_units(self) -> Path:
+        """Where the administrator puts units of systemd, which hide those of packages."""
+        return self.root / "etc/systemd/system"
+
+    @property
+    def runtime_units(self) -> Path:
+        """Where units of systemd are put that the next boot forgets."""
+        return self.root / "run/systemd/system"
+
+    @property
+    def adoption(self) -> Path:
+        """What is known, and kept, of an installation by hand that was taken over."""
+        return self.state / "adoption"
+
+    @property
+    def adoption_record(self) -> Path:
+        """The record of what was taken over, step by step."""
+        return self.adoption / "record.json"
+
+    @property
+    def user_crontabs(self) -> Path:
+        """The crontabs of the accounts, each named as its account."""
+        return self.root / "var/spool/cron/crontabs"
+
+    @property
+    def system_crontabs(self) -> tuple[Path, ...]:
+        """The crontabs of the system: a file, and a directory of files."""
+        return (self.root / "etc/crontab", self.root / "etc/cron.d")
 
     @property
     def dpkg(self) -> Path:

@@ -47,7 +47,7 @@ def owner_of(proc: Path, port: int, main_pid: int, cgroup: str) -> Ownership:
         hidden = hidden or unreadable
         if not held & inodes:
             continue
-        process = Process(int(folder.name), _command(folder), _cgroup(folder))
+        process = Process(int(folder.name), _command(folder), cgroup_of(folder))
         if not _within(process.cgroup, cgroup):
             return Ownership(listening=True, foreign=process)
         inodes -= held
@@ -58,6 +58,15 @@ def owner_of(proc: Path, port: int, main_pid: int, cgroup: str) -> Ownership:
     if hidden:
         return Ownership(listening=True, hidden=True)
     return Ownership(listening=True, foreign=Process(0, "a process that is not visible here", ""))
+
+
+def holders_of(proc: Path, port: int) -> list[int] | None:
+    """Return the processes that listen on ``port``, as far as they can be seen; None for nobody."""
+    inodes = _listening(proc, port)
+    if not inodes:
+        return None
+    folders = sorted(_processes(proc), key=lambda each: int(each.name))
+    return [int(each.name) for each in folders if _inodes_of(each)[0] & inodes]
 
 
 def _listening(proc: Path, port: int) -> set[str]:
@@ -117,7 +126,7 @@ def _command(folder: Path) -> str:
     return text.strip()[:120] or "?"
 
 
-def _cgroup(folder: Path) -> str:
+def cgroup_of(folder: Path) -> str:
     """Return the group that systemd put the process in."""
     try:
         lines = (folder / "cgroup").read_text(encoding="utf-8").splitlines()

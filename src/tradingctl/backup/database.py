@@ -103,15 +103,18 @@ def _entry(folder: int | None, database: Database, suffix: str) -> os.stat_resul
     return found
 
 
-def copy(database: Database, target: Path, account: Account, clock: Clock) -> int:
+def copy(
+    database: Database, target: Path, account: Account, clock: Clock, resting: bool = False
+) -> int:
     """Copy a database into the new file ``target`` and return its ``user_version``.
 
-    The copy is checked by SQLite. Raises BackupError, OSError when it cannot be written.
+    The copy is checked by SQLite. Beside one that is ``resting``, which nobody has open and which
+    has no log beside it, no file is made. Raises BackupError, OSError when it cannot be written.
     """
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         try:
-            _copy(database, target, account, clock, "ro")
+            _copy(database, target, account, clock, "ro&immutable=1" if resting else "ro")
         except sqlite3.OperationalError as error:
             # A service that was killed left a transaction to be rolled back, which needs writing.
             if not error.sqlite_errorname.startswith("SQLITE_READONLY"):

@@ -17,7 +17,7 @@ LENGTH = 60
 def actor(server: Server) -> str:
     """Return who asks, for people: ``alice: apt-get install traderunner-stack``."""
     program = ""
-    for folder in _ancestors(server.paths.proc):
+    for folder in ancestors(server.paths.proc):
         name = _text(folder / "comm").strip()
         if name in PROGRAMS or name.startswith("unattended-upgr"):
             # The outermost: apt starts dpkg, dpkg starts a script, that starts us.
@@ -56,7 +56,7 @@ def _account(server: Server) -> str:
         return str(number)
 
 
-def _ancestors(proc: Path) -> Iterator[Path]:
+def ancestors(proc: Path) -> Iterator[Path]:
     """Give the folder of this process below /proc, of its parent, and so on."""
     folder = proc / "self"
     while True:

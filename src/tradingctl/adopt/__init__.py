@@ -1,0 +1,1 @@
+"""Taking over what was installed by hand, and giving it back."""

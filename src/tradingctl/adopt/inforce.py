@@ -1,0 +1,161 @@
+"""The settings that a hand-made component runs with, from wherever they come.
+
+They end up in ``/etc/trading/secrets/<component>.env``, which the packaged units read last. Values
+are secrets: nothing here prints one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tradingctl.adopt import envfile
+from tradingctl.adopt.trees import Tree
+from tradingctl.adopt.unitfiles import UnitFile, parse
+from tradingctl.description import Component
+from tradingctl.inventory import service
+
+# What is of the program that the unit starts, not of the application.
+OF_THE_UNIT = re.compile(r"PATH|HOME|USER|LOGNAME|SHELL|VIRTUAL_ENV|PYTHON\w*|LD_\w+")
+MODE = "AT_WORKER_MODE"
+WORD = re.compile(r"[a-z][a-z-]{0,30}")
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The settings of one component.
+
+    ``values`` are to be carried over. ``files`` are those that they come from. ``fixed`` are the
+    names of those that the packaged unit sets itself to something else, ``left`` of those that were
+    of the old unit, ``disputed`` of those on which two units disagree. ``notes`` say what else
+    there is to know, without a value.
+    """
+
+    component: str
+    values: Mapping[str, str]
+    files: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    disputed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    all: Mapping[str, str] | None = None
+
+    @property
+    def worker_mode(self) -> str:
+        """The worker's mode, which is no secret; empty when it is not set, or is no word."""
+        found = self.values.get(MODE, "")
+        return found if WORD.fullmatch(found) else ""
+
+
+def packaged_environment(folder: Path, component: Component) -> dict[str, str]:
+    """Return the variables that the packaged units set; ``folder`` is where those lie."""
+    found: dict[str, str] = {}
+    for unit in component.units:
+        file = folder / service(unit.name)
+        if file.is_file():
+            found |= parse(file.read_text(encoding="utf-8")).environment()
+    return found
+
+
+def look(
+    component: Component, tree: Tree | None, units: Sequence[UnitFile], fixed: Mapping[str, str]
+) -> InForce:
+    """Return what a component runs with. ``fixed`` is what the packaged units set themselves."""
+    notes: list[str] = []
+    files: dict[str, None] = {}
+    merged: dict[str, str] = {}
+    disputed: dict[str, None] = {}
+    for unit in units or (None,):
+        for name, value in _of_unit(tree, unit, files, notes).items():
+            if merged.setdefault(name, value) != value:
+                disputed[name] = None
+    own = {name for name in merged if OF_THE_UNIT.fullmatch(name)}
+    other = {name for name in merged if name in fixed and merged[name] != fixed[name]}
+    kept = {
+        name: value
+        for name, value in merged.items()
+        if name not in own and name not in fixed and "\0" not in value
+    }
+    return InForce(
+        component=component.name,
+        values=kept,
+        files=tuple(files),
+        fixed=tuple(sorted(other - own)),
+        left=tuple(sorted(own - fixed.keys())),
+        disputed=tuple(sorted(disputed.keys() & kept.keys())),
+        notes=tuple(dict.fromkeys(notes)),
+        all=merged,
+    )
+
+
+def _of_unit(
+    tree: Tree | None, unit: UnitFile | None, files: dict[str, None], notes: list[str]
+) -> dict[str, str]:
+    """Return what the processes of one unit see: the last of these that names it counts."""
+    own = tree.real / ".env" if tree else None
+    named = [Path(each.lstrip("-")) for each in unit.content.all("EnvironmentFile")] if unit else []
+    by_systemd = own is not None and any(_same(each, own) for each in named)
+    found: dict[str, str] = {}
+    if own is not None and own.is_file() and not by_systemd:
+        # Read by the application, for which what is in its environment already counts more.
+        text = _text(own, files, notes)
+        found |= envfile.dotenv(text)
+        if "${" in text:
+            notes.append(f"{own}: what ${{...}} stands for is written out")
+    if unit is None:
+        return found
+    found |= unit.content.environment()
+    for file in named:
+        if file.is_file():
+            text = _text(file, files, notes)
+            read = envfile.systemd(text)
+            found |= read
+            if odd := sorted(_differing(read, envfile.dotenv(text))):
+                notes.append(
+                    f"{file}: {', '.join(odd)}: systemd, which reads it for {unit.name}, takes it"
+                    " otherwise than python-dotenv would; what systemd takes is kept"
+                )
+        else:
+            notes.append(f"{file}, which {unit.name} reads, is no file")
+    return found
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _differing(one: Mapping[str, str], other: Mapping[str, str]) -> set[str]:
+    return {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+
+
+def _text(file: Path, files: dict[str, None], notes: list[str]) -> str:
+    files[str(file)] = None
+    raw = file.read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        notes.append(f"{file} is not UTF-8; what is not is kept as it can be")
+        return raw.decode("utf-8", "replace")
+
+
+def text_of(found: InForce) -> str:
+    """Return the secret file's text."""
+    lines = [
+        f"# Secrets and local overrides of {found.component}. Read after"
+        f" /etc/trading/{found.component}.env.",
+        "# Taken over from the installation by hand:",
+        *(f"#   {each}" for each in found.files),
+    ]
+    lines += [envfile.assignment(name, value) for name, value in found.values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def and_earlier(earlier: str) -> str:
+    """Return what follows it when the administrator has prepared the file: that counts more."""
+    text = "\n".join(line for line in earlier.splitlines() if line.strip())
+    return f"# What was here before, and counts more:\n{text}\n" if text else ""

@@ -1,0 +1,185 @@
+"""What forbids to take over an installation by hand, each with the command to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tradingctl.adopt.processes import Running
+from tradingctl.adopt.record import Kind, Step
+from tradingctl.adopt.survey import Survey
+from tradingctl.adopt.trees import Tree, device_of, free_bytes, size_of
+from tradingctl.adopt.unitfiles import UnitFile
+from tradingctl.inventory import service
+
+MARGIN = 64 << 20  # bytes that stay free on each file system
+MEGA = 1_000_000
+AGAIN = "dpkg --configure -a"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why it cannot be begun, and what to type."""
+
+    reason: str
+    next_command: str
+
+
+def find(survey: Survey, steps: Sequence[Step]) -> Iterator[Refusal]:
+    """Give everything that forbids to begin. Raises OSError."""
+    if survey.absence:
+        yield Refusal(
+            f"what was installed by hand is not taken over here: {survey.absence}",
+            f"boot the system, then: {AGAIN}",
+        )
+    for unit in survey.denied:
+        yield Refusal(
+            f"policy-rc.d forbids to start {service(unit)}: nothing would follow what is stopped",
+            f"mv /usr/sbin/policy-rc.d /usr/sbin/policy-rc.d.off && {AGAIN}",
+        )
+    for path in survey.odd:
+        yield Refusal(
+            f"{path} is no directory, and a link of the packages belongs there",
+            f"mv {path} {path}.by-hand && {AGAIN}",
+        )
+    yield from _trees(survey)
+    yield from _units(survey)
+    yield from _processes(survey)
+    for settings in survey.settings:
+        if settings.disputed:
+            names = ", ".join(settings.disputed)
+            files = " ".join(str(unit.file) for unit in survey.units_of(settings.component))
+            yield Refusal(
+                f"the units of {settings.component} disagree about {names}, and the packaged ones"
+                " share their settings",
+                f"grep -n {settings.disputed[0]} {files}  # make them agree, then: {AGAIN}",
+            )
+    for database in survey.databases:
+        if database.damage:
+            yield Refusal(
+                f"{database.file} of {database.component} is damaged: {database.damage}",
+                f"sqlite3 {database.file} 'PRAGMA integrity_check'",
+            )
+    yield from _space(steps)
+
+
+def _trees(survey: Survey) -> Iterator[Refusal]:
+    for tree in survey.trees:
+        if not tree.place.is_symlink() and (
+            tree.place.is_mount() or tree.place.stat().st_dev != tree.place.parent.stat().st_dev
+        ):
+            yield Refusal(
+                f"{tree.place} is a file system of its own and cannot be moved aside",
+                f"findmnt {tree.place}  # mount it elsewhere and make {tree.place} a link to it",
+            )
+        if tree.aside.exists() or tree.aside.is_symlink():
+            yield Refusal(
+                f"{tree.aside} is in the way: {tree.place} would be moved there",
+                f"mv {tree.aside} {tree.aside}.old && {AGAIN}",
+            )
+
+
+def predecessors(survey: Survey) -> set[str]:
+    """Return the units of other names that do what a packaged unit will do: they hold its port."""
+    holders = {holder.unit for found in survey.holders.values() for holder in found}
+    return {unit.name for unit in survey.units if not unit.packaged and unit.name in holders}
+
+
+def _units(survey: Survey) -> Iterator[Refusal]:
+    known = predecessors(survey)
+    for unit in survey.units:
+        tree = survey.tree(unit.component)
+        if unit.packaged:
+            yield from _elsewhere(unit, tree)
+        elif unit.name not in known and _may_be_a_service(unit):
+            yield Refusal(
+                f"{unit.file} runs from the tree of {unit.component} by a name that no package"
+                " has; whether it does what a packaged unit will do cannot be decided",
+                f"systemctl disable --now {unit.name} && {AGAIN}",
+            )
+
+
+def _may_be_a_service(unit: UnitFile) -> bool:
+    # What a timer starts comes and goes, and finds the paths that it uses.
+    return unit.content.last("Type") != "oneshot" and (unit.running or unit.enabled)
+
+
+def _elsewhere(unit: UnitFile, tree: Tree | None) -> Iterator[Refusal]:
+    place = Path("/opt/trading", unit.component)
+    if unit.runs_in(tree.names if tree else [place]):
+        return
+    folder = unit.folder or "a directory that it does not name"
+    link = f"ln -s {unit.folder or 'DIRECTORY'} {place} && {AGAIN}"
+    if tree is None:
+        yield Refusal(
+            f"{unit.file} runs in {folder}, and there is no {place}: where its data lies cannot be"
+            " decided",
+            link,
+        )
+    else:
+        yield Refusal(
+            f"{unit.file} runs in {folder}, not in {place}: which of the two is in use cannot be"
+            " decided",
+            f"mv {place} {place}.unused && {link}",
+        )
+
+
+def _processes(survey: Survey) -> Iterator[Refusal]:
+    services = {service(unit.name) for _, unit in survey.inventory.units()}
+    services |= {unit.name for unit in survey.units}
+    told = set()
+    for port, holders in survey.holders.items():
+        for holder in holders:
+            if holder.unit not in services:
+                told.add(holder.pid)
+                yield Refusal(
+                    f"port {port} is held by {holder}, which is no service of the stack",
+                    _end(holder, port),
+                )
+    for component, strays in survey.strays.items():
+        for stray in strays:
+            if stray.unit not in services and stray.pid not in told:
+                yield Refusal(
+                    f"{stray} runs from the tree of {component} and is no service of it: it would"
+                    " go on, with the old data",
+                    f"ps -fp {stray.pid}; kill {stray.pid} && {AGAIN}",
+                )
+
+
+def _end(holder: Running, port: int) -> str:
+    if holder.unit:
+        return f"systemctl disable --now {holder.unit} && {AGAIN}"
+    if holder.pid:
+        return f"ps -fp {holder.pid}; kill {holder.pid} && {AGAIN}"
+    return f"ss -ltnp sport = :{port}"
+
+
+def _space(steps: Sequence[Step]) -> Iterator[Refusal]:
+    """Compare what is copied with what is free, file system by file system."""
+    wanted: dict[int, list[tuple[Path, int, str]]] = {}
+    folders = {Path(step.source) for step in steps if step.kind is Kind.FILES}
+    for step in steps:
+        source, target = Path(step.source), Path(step.target)
+        if step.kind is Kind.DATABASE:
+            size = source.stat().st_size
+            back = f"{step.source}, should it be given back"
+            wanted.setdefault(device_of(source), []).append((source, size, back))
+            # Within a directory that is copied it is counted there.
+            size = 0 if folders & set(source.parents) else size
+        elif step.kind is Kind.FILES:
+            size = size_of(source)
+        else:
+            continue
+        wanted.setdefault(device_of(target), []).append((target, size, step.source))
+    for together in wanted.values():
+        need = sum(size for _, size, _ in together) + MARGIN
+        free = free_bytes(together[0][0])
+        if free < need:
+            parts = "; ".join(f"{size / MEGA:.0f} MB for {name}" for _, size, name in together)
+            place = next(p for p in (together[0][0], *together[0][0].parents) if p.exists())
+            yield Refusal(
+                f"the file system of {place} has {free / MEGA:.0f} MB free and needs"
+                f" {need / MEGA:.0f} MB: {parts}; {MARGIN / MEGA:.0f} MB stay free",
+                f"df -h {place}; apt-get clean; then: {AGAIN}",
+            )

@@ -1,0 +1,172 @@
+"""What there is of an installation by hand. Reads only, while everything goes on running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import tradingctl
+from tradingctl import systemd
+from tradingctl.adopt import crontabs, databases, inforce, processes, trees, unitfiles
+from tradingctl.adopt.crontabs import Line
+from tradingctl.adopt.databases import OldDatabase
+from tradingctl.adopt.inforce import InForce
+from tradingctl.adopt.processes import Running
+from tradingctl.adopt.trees import Tree
+from tradingctl.adopt.unitfiles import UnitFile
+from tradingctl.description import Component
+from tradingctl.inventory import Inventory, read_inventory, read_inventory_at
+from tradingctl.paths import Paths
+from tradingctl.server import Server
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A directory that the component writes: logs or artifacts, with what is in it in bytes."""
+
+    component: str
+    source: Path
+    target: Path
+    size: int
+    artifacts: bool
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found.
+
+    ``holders`` are the processes on each port, ``strays`` those that run from a tree, both by the
+    component. ``odd`` is what lies where a link of ours belongs and is no directory. ``absence`` is
+    why no service can run here, empty when one can.
+    """
+
+    inventory: Inventory
+    trees: tuple[Tree, ...] = ()
+    units: tuple[UnitFile, ...] = ()
+    masked: tuple[str, ...] = ()
+    drop_ins: tuple[Path, ...] = ()
+    databases: tuple[OldDatabase, ...] = ()
+    settings: tuple[InForce, ...] = ()
+    folders: tuple[Folder, ...] = ()
+    holders: Mapping[int, tuple[Running, ...]] = field(default_factory=dict)
+    strays: Mapping[str, tuple[Running, ...]] = field(default_factory=dict)
+    cron: tuple[Line, ...] = ()
+    denied: tuple[str, ...] = ()
+    odd: tuple[Path, ...] = ()
+    absence: str = ""
+
+    @property
+    def components(self) -> list[Component]:
+        """The components of which something was laid out by hand, in start order."""
+        names = {tree.component for tree in self.trees}
+        names |= {unit.component for unit in self.units if unit.packaged}
+        return [each for each in self.inventory.components if each.name in names]
+
+    def tree(self, component: str) -> Tree | None:
+        """Return the tree of a component."""
+        return next((tree for tree in self.trees if tree.component == component), None)
+
+    def units_of(self, component: str) -> list[UnitFile]:
+        """Return the unit files of a component."""
+        return [unit for unit in self.units if unit.component == component]
+
+
+def survey(server: Server, inventory: Inventory, packages: Path | None = None) -> Survey:
+    """Return what there is, of the components of ``inventory``.
+
+    ``packages`` is the root of unpacked packages when these are not installed. Raises
+    ProgramFailedError, OSError.
+    """
+    paths = server.paths
+    found_trees = trees.find(server, inventory)
+    names = {place: tree.component for tree in found_trees for place in tree.names}
+    units = unitfiles.find(paths, inventory, names)
+    absence = systemd.absence(server)
+    if units and not absence:
+        states = systemd.show(server.runner, [unit.name for unit in units])
+        units = [replace(unit, state=states[unit.name]) for unit in units]
+    packaged_units = paths.units
+    if packages:
+        places = [packages / each / "systemd/system" for each in ("lib", "usr/lib")]
+        packaged_units = next((each for each in places if each.is_dir()), places[0])
+    found = Survey(
+        inventory,
+        tuple(found_trees),
+        tuple(units),
+        tuple(unitfiles.masks(paths, inventory)),
+        tuple(unitfiles.drop_ins_of(paths, inventory)),
+        absence=absence,
+        odd=tuple(trees.no_trees(server, inventory)),
+    )
+    settings: list[InForce] = []
+    in_use: list[OldDatabase] = []
+    folders: list[Folder] = []
+    for component in found.components:
+        tree = found.tree(component.name)
+        fixed = inforce.packaged_environment(packaged_units, component)
+        known = [unit for unit in found.units_of(component.name) if unit.packaged]
+        there = inforce.look(component, tree, known or found.units_of(component.name), fixed)
+        settings.append(there)
+        if tree:
+            in_use += databases.find(component, tree, there.all or {}, fixed)
+            folders += _folders(paths, component, tree)
+    moved = [unit.name for unit in units if not unit.packaged]
+    return replace(
+        found,
+        settings=tuple(settings),
+        databases=tuple(in_use),
+        folders=tuple(folders),
+        holders=_holders(paths, inventory),
+        strays={
+            tree.component: tuple(processes.from_tree(paths.proc, tree.real))
+            for tree in found_trees
+        },
+        cron=tuple(crontabs.find(paths, inventory, units, moved)),
+        denied=tuple(
+            unit.name for _, unit in inventory.units() if systemd.denied(server, unit.name)
+        ),
+    )
+
+
+def _folders(paths: Paths, component: Component, tree: Tree) -> Iterator[Folder]:
+    """Give the directories that move as a whole; what else is written is copied."""
+    for state in component.state:
+        source = tree.real / state.path
+        if state.artifacts and source.is_dir():
+            target = paths.state / component.name / state.path
+            yield Folder(
+                component.name, source.resolve(), target, trees.size_of(source.resolve()), True
+            )
+    for name in component.logs:
+        source = tree.real / name
+        if source.is_dir():
+            target = paths.logs / component.name
+            yield Folder(
+                component.name, source.resolve(), target, trees.size_of(source.resolve()), False
+            )
+
+
+def _holders(paths: Paths, inventory: Inventory) -> dict[int, tuple[Running, ...]]:
+    ports = [unit.port for _, unit in inventory.units() if unit.port]
+    found = {port: tuple(processes.on_port(paths.proc, port)) for port in ports}
+    return {port: holders for port, holders in found.items() if holders}
+
+
+def unpacked_packages() -> Path | None:
+    """Return the root that the packages were unpacked into which this program came from.
+
+    None when it is installed, or when no description lies beside it.
+    """
+    # usr/share/traderunner-common/tradingctl/__init__.py
+    root = Path(tradingctl.__file__).resolve().parents[4]
+    found = (root / "usr/share/trading/components").is_dir()
+    return root if found and root != Path("/") else None
+
+
+def inventory_of(server: Server, packages: Path | None) -> Inventory:
+    """Return the installed components, or those of unpacked packages. Raises TradingError."""
+    if packages is None:
+        return read_inventory(server.paths)
+    here = packages / "usr/share/trading"
+    return read_inventory_at(here / "components", here / "stack.json")
