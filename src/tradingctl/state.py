@@ -17,6 +17,9 @@ from tradingctl.description import Component
 from tradingctl.errors import TradingError
 from tradingctl.paths import Paths
 
+SHARED = 0o2770
+"""The mode of what is in the state directory: the administrator's account, in the services' group,
+may write there, and what it makes is the group's too."""
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -31,7 +34,7 @@ def make_directories(paths: Paths, component: Component, account: Account) -> No
     for root, relative in wanted:
         with _opened(root.parent, root.name, account) as folder:
             for part in PurePosixPath(relative).parts:
-                folder.enter(part)
+                folder.enter(part, SHARED)
 
 
 def link_tracked(paths: Paths, component: Component, tree: Path, account: Account) -> list[str]:
@@ -44,7 +47,7 @@ def link_tracked(paths: Paths, component: Component, tree: Path, account: Accoun
         target = _target(component, relative)
         with _opened(paths.state, component.name, account) as folder:
             for part in PurePosixPath(relative).parts[:-1]:
-                folder.enter(part)
+                folder.enter(part, SHARED)
             name = PurePosixPath(relative).name
             found = folder.link_at(name)
             if found == target:
@@ -110,11 +113,11 @@ class _Folder:
         self.descriptor = descriptor
         self.account = account
 
-    def enter(self, name: str) -> None:
+    def enter(self, name: str, mode: int = 0o750) -> None:
         """Go into the directory ``name``, which is made when missing."""
         made = True
         try:
-            os.mkdir(name, 0o750, dir_fd=self.descriptor)
+            os.mkdir(name, 0o700, dir_fd=self.descriptor)
         except FileExistsError:
             made = False
         try:
@@ -126,6 +129,7 @@ class _Folder:
             ) from error
         if made:
             os.fchown(below, self.account.uid, self.account.gid)
+            os.fchmod(below, mode)
         os.close(self.descriptor)
         self.descriptor = below
         self.path /= name
