@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from tradingctl import credentials, state, systemd
 from tradingctl.account import find_account
+from tradingctl.adopt import installation
 from tradingctl.deploy.store import dropped_units
 from tradingctl.description import Component, Unit
 from tradingctl.generations import Generations
@@ -18,8 +19,12 @@ def activate(server: Server, component: Component) -> None:
 
     Stop, flip and start are one step, so the services are down for no longer than that. A unit
     that does not start is a warning: whether the release is good is decided for the whole stack.
-    Raises TradingError before anything is touched, OSError when a file cannot be written.
+    What was installed by hand is taken over first, or left in service where that is wanted. Raises
+    TradingError before anything is touched, OSError when a file cannot be written.
     """
+    if reason := installation.take_over(server, component):
+        server.warn(f"note: {component.name}: {reason}")
+        return
     generations = Generations(server.paths, component.name)
     generations.refuse_hand_made()
     account = find_account(server.paths)
@@ -34,11 +39,12 @@ def activate(server: Server, component: Component) -> None:
         running = not systemd.absence(server)
         if running:
             systemd.reload(server)
+        forced = installation.forced(server, component) if running else set[str]()
         if staged is None and previous == component.version:
             if running:
-                start_units(server, component)
+                start_units(server, component, forced)
             return
-        active = stop_units(server, component) if running else set()
+        active = stop_units(server, component) | forced if running else set()
         if running:
             # Of a unit whose file is gone dpkg's scripts know nothing, and its process ran on.
             stop_active(server, dropped_units(server.paths, component))
@@ -100,7 +106,8 @@ def deactivate(server: Server, name: str, component: Component | None) -> None:
     """
     generations = Generations(server.paths, name)
     if component:
-        if not systemd.absence(server):
+        # Those of an installation by hand have the same names.
+        if not systemd.absence(server) and not generations.hand_made:
             stop_units(server, component)
         state.prune_tracked(server.paths, component, None)
     else:

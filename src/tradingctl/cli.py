@@ -6,7 +6,16 @@ import argparse
 import errno
 from collections.abc import Sequence
 
-from tradingctl.commands import backup, environment, health, market, release, secrets, settings
+from tradingctl.commands import (
+    adopt,
+    backup,
+    environment,
+    health,
+    market,
+    release,
+    secrets,
+    settings,
+)
 from tradingctl.commands.adding import EXIT_CODES, Commands
 from tradingctl.errors import TradingError
 from tradingctl.server import Server, this_server
@@ -23,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     commands = Commands(top)
     health.add_commands(commands)
     release.add_commands(commands)
+    adopt.add_commands(commands)
     backup.add_commands(commands)
     market.add_commands(commands)
     settings.add_commands(commands)

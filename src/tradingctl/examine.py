@@ -40,7 +40,8 @@ class Examination:
 
     ``installed`` is the version dpkg has for the package, ``active`` the version the link points
     to, ``denied`` whether policy-rc.d forbids to start the unit, ``resting`` whether it is stopped
-    while the market is closed. ``refused`` is the result of a unit that is not to send orders on
+    while the market is closed, ``by_hand`` whether what was installed by hand is in service in its
+    place, given back to be so. ``refused`` is the result of a unit that is not to send orders on
     this machine.
     """
 
@@ -53,6 +54,7 @@ class Examination:
     began: float
     denied: bool = False
     resting: bool = False
+    by_hand: bool = False
     refused: Result = Result.DEGRADED
     notes: list[str] = field(default_factory=list)
     _first: UnitState | None = None
@@ -61,6 +63,9 @@ class Examination:
     def verdict(self) -> UnitVerdict:
         """Return the result. Raises ProgramFailedError when systemd does not answer."""
         state = self.observer.state(self.unit.name)
+        if self.by_hand:
+            reason = "what was installed by hand is in service; to take it over: tradingctl adopt"
+            return self._verdict(Result.SKIPPED, reason=reason)
         if state.put_aside:
             return self._verdict(Result.SKIPPED, reason=f"{state.put_aside} by the administrator")
         if self.denied and state.active == "inactive":

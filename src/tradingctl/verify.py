@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from tradingctl import systemd
+from tradingctl.adopt import installation
 from tradingctl.description import Component, Unit
 from tradingctl.examine import Examination
 from tradingctl.generations import Generations
@@ -52,6 +53,7 @@ def verify(
             denied=systemd.denied(server, unit.name),
             refused=refused,
             resting=unit.name.removesuffix(".service") in resting,
+            by_hand=installation.by_hand(server, component),
         ).verdict()
 
     verdicts = tuple(for_each(examine, chosen))

@@ -8,6 +8,8 @@ work. What it marks is read when dpkg has ended.
 from __future__ import annotations
 
 from tradingctl import systemd
+from tradingctl.activate import activate
+from tradingctl.adopt import installation
 from tradingctl.deploy import store, transaction
 from tradingctl.deploy.accept import accept
 from tradingctl.deploy.history import record
@@ -15,6 +17,7 @@ from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.rollback import is_rollback
 from tradingctl.deploy.transaction import DPKG, State
 from tradingctl.errors import TradingError
+from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory, service
 from tradingctl.market.session import resume_closed
 from tradingctl.report import finding_lines, verification_text
@@ -35,10 +38,16 @@ def gate(server: Server, inventory: Inventory) -> int:
     if is_rollback(server):
         server.warn("the rollback verifies when every package is installed again")
         return 0
+    for component in inventory.components:
+        # Of an installation that was cut short, or where something was put since.
+        if Generations(server.paths, component.name).hand_made:
+            activate(server, component)
     if reason := _override(server):
         server.warn(f"WARNING: release {inventory.release} is not verified")
         return _skipped(server, inventory, reason)
-    units = [unit for _, unit in inventory.units()]
+    units = [
+        unit for component, unit in inventory.units() if not installation.by_hand(server, component)
+    ]
     if reason := skip_reason(server, units):
         return _skipped(server, inventory, reason)
     try:
@@ -52,7 +61,7 @@ def gate(server: Server, inventory: Inventory) -> int:
     # Plain, for apt gives dpkg a terminal of its own and the text ends up in logs.
     server.warn(verification_text(found))
     if found.result is Result.SKIPPED:
-        return _skipped(server, inventory, "the administrator put every service aside")
+        return _skipped(server, inventory, _why_skipped(found))
     resume_closed(server, inventory)
     if found.result is Result.FAILED and systemd.going_down(server):
         server.warn(
@@ -64,9 +73,15 @@ def gate(server: Server, inventory: Inventory) -> int:
         _failed(server, inventory, found)
         return 1
     accept(server, inventory, found)
+    installation.accepted(server)
     transaction.mark(server, State.VERIFIED)
     record(server, "verified", inventory.release, found.result.value, versions=_versions(inventory))
     return 0
+
+
+def _why_skipped(found: Verification) -> str:
+    told = [unit.reason for unit in found.units if unit.reason.startswith("what was installed")]
+    return told[0] if told else "the administrator put every service aside"
 
 
 def _override(server: Server) -> str:
@@ -79,6 +94,7 @@ def _override(server: Server) -> str:
 
 def _skipped(server: Server, inventory: Inventory, reason: str) -> int:
     transaction.mark(server, State.SKIPPED, detail=reason)
+    installation.accepted(server)
     record(server, "skipped", inventory.release, reason, versions=_versions(inventory))
     resume_closed(server, inventory)  # each component has started its own units
     server.warn(
@@ -104,7 +120,11 @@ def _failed(server: Server, inventory: Inventory, found: Verification) -> None:
     pending = transaction.current(server.paths)
     transaction.mark(server, State.FAILED, check)
     record(server, "failed", inventory.release, check=check, versions=_versions(inventory))
-    if pending is None:
+    why = f"release {inventory.release} failed: {check}"
+    if installation.failed(server, inventory, why, check):
+        server.warn(f"\nnext: {_journal_of(failed[0])}")
+        server.warn("to try it again: tradingctl adopt")
+    elif pending is None:
         server.warn(f"\nnext: {_next(server, inventory, failed[0])}")
         server.warn("to verify again: dpkg --configure -a")
     elif pending.origin == DPKG:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tradingctl.adopt.installation import adoption_notes
 from tradingctl.deploy import transaction
 from tradingctl.deploy.blocks import blocks
 from tradingctl.deploy.transaction import State
@@ -28,6 +29,10 @@ def deploy_notes(server: Server) -> list[str]:
             f"an installation of release {pending.release or '?'} is under way since"
             f" {pending.began_at} ({pending.state})"
         )
+    try:
+        notes += adoption_notes(server)
+    except TradingError as error:
+        notes.append(f"{error.message}; next: {error.next_command}")
     try:
         notes += [f"apt keeps away from {each.version}: {each.reason}" for each in blocks(server)]
     except OSError as error:

@@ -60,6 +60,8 @@ def plan_rollback(
     for component in inventory.components:
         generations = Generations(server.paths, component.name)
         active = generations.active
+        if generations.hand_made:
+            continue  # it is in service because the administrator wanted it back
         if active != component.version and generations.complete(component.version):
             why = f"{server.paths.link(component.name)} points to {active or 'nothing'}"
             actions.append(Action(Step.SWITCH, component.name, component.version, why))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tradingctl import systemd
 from tradingctl.activate import start_units, stop_active, stop_units
+from tradingctl.adopt import installation
 from tradingctl.deploy.accept import accept
 from tradingctl.deploy.blocks import block
 from tradingctl.deploy.lock import HELD
@@ -119,11 +120,13 @@ def _verified(server: Server, stale: list[str]) -> Verification:
         return Verification(inventory.release, reason=reason)
     systemd.reload(server)
     active: set[str] = set()
-    for component in reversed(inventory.components):
+    ours = [each for each in inventory.components if not installation.by_hand(server, each)]
+    for component in reversed(ours):
         if component.package in stale:
             active |= stop_units(server, component)
+    units = [unit for component, unit in inventory.units() if component in ours]
     try:
-        systemd.start(server, [unit for _, unit in inventory.units()], forced=active)
+        systemd.start(server, units, forced=active)
         found = verify(server, inventory)
         server.warn(verification_text(found))
     finally:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from tradingctl import systemd
+from tradingctl.adopt import installation
 from tradingctl.deploy import store, transaction
 from tradingctl.deploy.blocks import Block
 from tradingctl.deploy.history import record
@@ -24,9 +25,9 @@ from tradingctl.deploy.rollback import DPKG_SECONDS, roll_back, switch
 from tradingctl.deploy.transaction import BY_HAND, UNFINISHED, State, Transaction, untouched
 from tradingctl.deploy.versions import above
 from tradingctl.deploy.wayout import done_text, named, stuck_text
-from tradingctl.errors import RollbackError, TradingError
+from tradingctl.errors import NothingInstalledError, RollbackError, TradingError
 from tradingctl.generations import Generations
-from tradingctl.inventory import PackageState, package_states
+from tradingctl.inventory import PackageState, package_states, read_inventory
 from tradingctl.server import Server
 
 MAX_ATTEMPTS = 3
@@ -63,7 +64,35 @@ def settle(server: Server) -> Ending:
         transaction.end(server.paths)
         record(server, "abandoned", pending.release, "nothing had been changed")
         return Ending.CLOSED
+    if _gave_back(server, pending):
+        return Ending.TAKEN_BACK
     return take_back(server, pending)
+
+
+def _gave_back(server: Server, pending: Transaction) -> bool:
+    """Put back what was installed by hand if a first installation took it over and failed.
+
+    An upgrade that took something over is taken back as any other, after that.
+    """
+    if pending.state is State.ROLLING_BACK or systemd.going_down(server):
+        return False
+    try:
+        inventory = read_inventory(server.paths)
+    except NothingInstalledError:
+        return False
+    installation.failed(server, inventory, pending.check or INTERRUPTED, pending.check)
+    began = installation.given_back_by(server, pending)
+    if not began or _before(server, pending):
+        return False
+    store.discard_incoming(server.paths)
+    transaction.end(server.paths)
+    server.warn("next: tradingctl history; to go on with the installation: dpkg --configure -a")
+    return True
+
+
+def _before(server: Server, pending: Transaction) -> bool:
+    """Return whether there is a release to go back to."""
+    return any(pending.before.values()) and read_last_good(server.paths) is not None
 
 
 def switch_early(server: Server) -> None:
@@ -75,12 +104,15 @@ def switch_early(server: Server) -> None:
     pending = transaction.current(server.paths)
     if pending is None or pending.state not in UNFINISHED:
         return
+    if installation.given_back_by(server, pending) and not _before(server, pending):
+        return
     target = _target(server, pending)
     inventory = store.inventory_of(server.paths, target)
     names = [
         component.name
         for component in inventory.components
-        if Generations(server.paths, component.name).active != component.version
+        if not Generations(server.paths, component.name).hand_made
+        and Generations(server.paths, component.name).active != component.version
         and Generations(server.paths, component.name).complete(component.version)
     ]
     switch(server, inventory, names, start=False)

@@ -66,12 +66,20 @@ def test_an_active_generation_that_was_damaged_is_repaired(shipped: Machine) -> 
     assert (shipped.paths.link(NAME) / "app.py").read_text() == "1"
 
 
-def test_a_hand_made_directory_is_refused_before_anything_is_touched(shipped: Machine) -> None:
+def test_a_hand_made_directory_is_moved_aside(shipped: Machine) -> None:
     shipped.write(f"opt/trading/{NAME}/app.py", "by hand")
-    before = sorted(shipped.root.rglob("*"))
+    shipped.system.units[NAME] = [unit_state(NAME, ActiveState="inactive")]
+    assert activated(shipped) == 0
+    assert (shipped.paths.link(NAME) / "app.py").read_text() == "1"
+    assert (shipped.paths.base / "adopted" / NAME / "app.py").read_text() == "by hand"
+
+
+def test_what_is_no_directory_is_refused_before_anything_is_touched(shipped: Machine) -> None:
+    shipped.write(f"opt/trading/{NAME}", "by hand")
+    shipped.paths.logs.mkdir(parents=True)
+    before = set(shipped.root.rglob("*"))
     assert activated(shipped) == 5
-    assert sorted(shipped.root.rglob("*")) == before
-    assert shipped.system.commands == []
+    assert set(shipped.root.rglob("*")) - {shipped.paths.deploy_log} == before
     link = shipped.paths.link(NAME)
     assert f"mv {link} {link}.by-hand && dpkg --configure -a" in shipped.err.getvalue()
 

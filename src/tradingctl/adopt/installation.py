@@ -1,0 +1,277 @@
+"""When something is taken over or given back: at installation, by the gate, at boot, on demand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import replace
+
+from tradingctl.adopt import apply, undo
+from tradingctl.adopt.plan import Plan, plan
+from tradingctl.adopt.record import (
+    IN_FORCE,
+    UNDER_WAY,
+    Adoption,
+    Kind,
+    State,
+    latest,
+    read,
+    save,
+    set_state,
+)
+from tradingctl.adopt.report import plan_text
+from tradingctl.adopt.survey import survey
+from tradingctl.adopt.undo import GivenBack
+from tradingctl.adopt.unitfiles import is_mask
+from tradingctl.deploy import history, transaction
+from tradingctl.deploy.transaction import Transaction
+from tradingctl.description import Component
+from tradingctl.errors import AdoptionError, TradingError
+from tradingctl.generations import Generations
+from tradingctl.inventory import Inventory, read_inventory, service
+from tradingctl.server import Server
+
+GAVE_BACK = (State.REVERSED, State.UNDONE)
+
+
+def take_over(server: Server, component: Component) -> str:
+    """Take over what was installed by hand where ``component`` belongs; empty when it is done.
+
+    All components are taken over together, at the first of them. Returns why what was installed by
+    hand stays in service instead, such as because the administrator wanted it back. Raises
+    AdoptionError; then it is, or is again, in service.
+    """
+    resume(server, forward=True)
+    if not component.commit or not _in_the_way(server, component):
+        return ""
+    if reason := declined(server, component, read_inventory(server.paths).release):
+        return reason
+    wanted = planned(server, read_inventory(server.paths))
+    if wanted.adoption.components or wanted.refusals:
+        adopt(server, wanted)
+    return ""
+
+
+def _in_the_way(server: Server, component: Component) -> bool:
+    generations = Generations(server.paths, component.name)
+    if generations.hand_made or generations.active:
+        return generations.hand_made
+    files = [server.paths.local_units / service(unit.name) for unit in component.units]
+    return any(os.path.lexists(file) and not is_mask(file) for file in files)
+
+
+def declined(server: Server, component: Component, release: str) -> str:
+    """Return why ``component`` is not taken over by itself, empty when it is."""
+    known = [each for each in read(server.paths) if component.name in each.components]
+    if not known:
+        return ""
+    last = known[-1]
+    if last.state is State.UNDONE:
+        return (
+            "what was installed by hand is in service, as the administrator wanted;"
+            " to take it over: tradingctl adopt"
+        )
+    if last.state is State.REVERSED and last.check and last.release == release:
+        return (
+            f"what was installed by hand is in service, because release {release} failed"
+            f" ({last.check}); to try again: tradingctl adopt"
+        )
+    return ""
+
+
+def by_hand(server: Server, component: Component) -> bool:
+    """Return whether the component's services are those installed by hand, given back to be so."""
+    known = [each for each in read(server.paths) if component.name in each.components]
+    if not known or known[-1].state not in GAVE_BACK:
+        return False
+    return _in_the_way(server, component)
+
+
+def planned(server: Server, inventory: Inventory, again: bool = False) -> Plan:
+    """Return what is to be done; with ``again`` also of what was given back. Changes nothing."""
+    wanted = [
+        each
+        for each in inventory.components
+        if again or not declined(server, each, inventory.release)
+    ]
+    chosen = replace(inventory, components=tuple(wanted))
+    return plan(server, survey(server, chosen))
+
+
+def adopt(server: Server, wanted: Plan) -> Adoption:
+    """Do what is planned. Raises AdoptionError; then what was installed by hand is in service."""
+    release = wanted.adoption.release
+    if wanted.refusals:
+        reasons = "\n  ".join(each.reason for each in wanted.refusals)
+        history.record(server, "adoption-refused", release, wanted.refusals[0].reason)
+        raise AdoptionError(
+            f"what was installed by hand is not taken over; nothing was changed:\n  {reasons}",
+            wanted.refusals[0].next_command,
+        )
+    server.warn("what was installed by hand is taken over")
+    server.warn(plan_text(server.paths, wanted))
+    for earlier in read(server.paths):
+        if earlier.state in GAVE_BACK and earlier.masked:
+            undo.unmask(server, earlier)
+            save(server, replace(earlier, masked=()))
+    pending = transaction.current(server.paths)
+    began = replace(wanted.adoption, transaction=pending.began_at if pending else "")
+    adoption = apply.begin(server, wanted.survey, began)
+    return _carry_out(server, wanted.survey.inventory, adoption)
+
+
+def _carry_out(server: Server, inventory: Inventory, adoption: Adoption) -> Adoption:
+    try:
+        adoption = apply.carry_out(server, inventory, adoption)
+    except BaseException as error:
+        why = error.message if isinstance(error, TradingError) else str(error) or repr(error)
+        _give_back(server, inventory, why)
+        if not isinstance(error, (TradingError, OSError)):
+            raise
+        next_command = getattr(error, "next_command", "") or "tradingctl adopt --dry-run"
+        raise AdoptionError(
+            f"{why}; what was installed by hand is in service again", next_command
+        ) from error
+    counted = "; ".join(f"{step.target}: {step.note}" for step in adoption.of(Kind.DATABASE))
+    names = ", ".join(adoption.components)
+    history.record(server, "adopted", adoption.release, f"{names}; {counted or 'no database'}")
+    return adoption
+
+
+def _give_back(
+    server: Server, inventory: Inventory, why: str, check: str = "", start: bool = True
+) -> GivenBack:
+    last = latest(server.paths)
+    if last is None:
+        return GivenBack(())
+    last = save(server, replace(last, check=check, detail=why))
+    try:
+        given = undo.give_back(server, inventory, last, State.REVERSING, start)
+    except (TradingError, OSError) as error:
+        said = getattr(error, "message", str(error))
+        history.record(server, "adoption-stuck", last.release, said)
+        raise AdoptionError(
+            f"{why}; and what was installed by hand could not be put back: {said}",
+            f"{getattr(error, 'next_command', '')}  # then: tradingctl adopt --undo".strip(),
+        ) from error
+    detail = "; ".join([why, *(f"{name} does not run" for name in given.failed)])
+    history.record(server, "adoption-reversed", last.release, detail, check)
+    return given
+
+
+def forced(server: Server, component: Component) -> set[str]:
+    """Leave disabled what was; return the names of units to be started although they are.
+
+    Only until the release is accepted: afterwards what the administrator says counts.
+    """
+    last = latest(server.paths)
+    if last is None or last.state is not State.ADOPTED or component.name not in last.components:
+        return set()
+    names = {service(unit.name): unit.name for unit in component.units}
+    old = [unit for unit in last.units if unit.name in names and not unit.enabled]
+    for unit in old:
+        server.runner.run(["systemctl", "disable", unit.name])
+        server.warn(f"note: {unit.name} was not enabled before and is not now")
+    return {names[unit.name] for unit in old if unit.active}
+
+
+def accepted(server: Server) -> None:
+    """Note that the release that took over is in service; raises AdoptionError, OSError."""
+    last = latest(server.paths)
+    if last and last.state is State.ADOPTED:
+        set_state(server, last, State.KEPT)
+        apply.release(server, last)
+        server.warn(
+            "what was installed by hand is in /opt/trading/adopted, its data taken over; to go back"
+            " to it, with the data written since: tradingctl adopt --undo"
+        )
+
+
+def failed(server: Server, inventory: Inventory, why: str, check: str) -> bool:
+    """Give back what the release took over that is not accepted; whether there was something."""
+    last = latest(server.paths)
+    if last is None or last.state not in (*UNDER_WAY, State.ADOPTED):
+        return False
+    given = _give_back(server, inventory, why, check)
+    server.warn("\nwhat was installed by hand is in service again:")
+    for line in given.lines:
+        server.warn(f"  {line}")
+    for name in given.failed:
+        server.warn(f"  WARNING: {name} does not run; next: journalctl -u {name} -n 50")
+    return True
+
+
+def given_back_by(server: Server, pending: Transaction) -> bool:
+    """Return whether an installation gave back what it had taken over."""
+    last = latest(server.paths)
+    return (
+        last is not None and last.state is State.REVERSED and last.transaction == pending.began_at
+    )
+
+
+def resume(server: Server, forward: bool = False) -> bool:
+    """Bring to an end what was cut short, and say whether there was something.
+
+    An adoption is gone on with if ``forward``, else reversed. Raises AdoptionError.
+    """
+    last = latest(server.paths)
+    if last is None or last.state not in UNDER_WAY:
+        return False
+    inventory = read_inventory(server.paths)
+    server.warn(f"what was cut short is gone on with: {last.state}")
+    if last.state is State.ADOPTING and forward:
+        _carry_out(server, inventory, last)
+    elif last.state is State.UNDOING:
+        undo.give_back(server, inventory, last, State.UNDOING)
+        history.record(server, "adoption-undone", last.release, "finished")
+    else:
+        _give_back(server, inventory, last.detail or "the adoption was cut short", last.check)
+    return True
+
+
+def at_boot(server: Server, unverified: bool) -> bool:
+    """Put back, before services start, what was cut short; ``unverified`` also what was not.
+
+    Nothing is started: systemd does that next.
+    """
+    last = latest(server.paths)
+    states: Collection[State] = (*UNDER_WAY, *([State.ADOPTED] if unverified else []))
+    if last is None or last.state not in states:
+        return False
+    inventory = read_inventory(server.paths)
+    if last.state is State.UNDOING:
+        undo.give_back(server, inventory, last, State.UNDOING, start=False)
+    else:
+        why = last.detail or "the installation was cut short"
+        _give_back(server, inventory, why, last.check, start=False)
+    return True
+
+
+def undoable(server: Server) -> list[Adoption]:
+    """Return what is taken over and can be given back, the latest first."""
+    return [each for each in reversed(read(server.paths)) if each.state in IN_FORCE]
+
+
+def adoption_notes(server: Server) -> list[str]:
+    """Return a sentence about each adoption that is not simply in force; raises AdoptionError."""
+    notes = []
+    for each in read(server.paths):
+        names = ", ".join(each.components)
+        if each.state in UNDER_WAY:
+            notes.append(
+                f"taking over or giving back what was installed by hand ({names}) was cut short"
+                f" ({each.state}); next: tradingctl adopt; to put it back: tradingctl adopt --undo"
+            )
+        elif each.state is State.ADOPTED:
+            notes.append(
+                f"what was installed by hand ({names}) is taken over, and the packaged services are"
+                " not verified yet; next: tradingctl adopt"
+            )
+    components = {name: each for each in read(server.paths) for name in each.components}
+    back = sorted(name for name, each in components.items() if each.state in GAVE_BACK)
+    if back:
+        notes.append(
+            f"of {', '.join(back)} what was installed by hand is in service; to take it over:"
+            " tradingctl adopt"
+        )
+    return notes

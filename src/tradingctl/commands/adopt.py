@@ -1,0 +1,137 @@
+"""``adopt``: take over what was installed by hand, or give it back."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tradingctl.activate import activate
+from tradingctl.adopt import installation, undo
+from tradingctl.adopt.plan import plan
+from tradingctl.adopt.record import Adoption, State, latest
+from tradingctl.adopt.report import plan_text, undo_text
+from tradingctl.adopt.survey import inventory_of, survey, unpacked_packages
+from tradingctl.commands.adding import Commands
+from tradingctl.deploy import history, transaction
+from tradingctl.deploy.accept import accept
+from tradingctl.deploy.lock import frontend_lock
+from tradingctl.deploy.transaction import UNFINISHED
+from tradingctl.errors import AdoptionError
+from tradingctl.inventory import Inventory, read_inventory
+from tradingctl.report import verification_text
+from tradingctl.server import Server
+from tradingctl.verdict import Result
+from tradingctl.verify import verify
+
+NOTHING = "nothing was installed by hand where the packages belong"
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this module."""
+    adopted = commands.add("adopt", "take over what was installed by hand, or give it back", _run)
+    what = adopted.add_mutually_exclusive_group()
+    what.add_argument("--undo", action="store_true", help="give it back, with the data since")
+    what.add_argument("--resume", action="store_true", help="at boot: end what was cut short")
+    adopted.add_argument("--dry-run", action="store_true", help="show what would be done, and why")
+    adopted.add_argument("--yes", action="store_true", help="undo without asking")
+
+
+def _run(server: Server, arguments: argparse.Namespace) -> int:
+    server.require_root("adopt")
+    if arguments.resume:
+        pending = transaction.current(server.paths)
+        unverified = pending is not None and pending.state in UNFINISHED
+        installation.at_boot(server, unverified)
+        return 0
+    if arguments.undo:
+        return _undo(server, arguments.dry_run, arguments.yes)
+    return _dry_run(server) if arguments.dry_run else _adopt(server)
+
+
+def _dry_run(server: Server) -> int:
+    packages = unpacked_packages()
+    wanted = plan(server, survey(server, inventory_of(server, packages), packages))
+    if not wanted.adoption.components and not wanted.survey.odd:
+        server.say(NOTHING)
+        return 0
+    server.say(plan_text(server.paths, wanted))
+    server.say("\nnothing was changed")
+    return AdoptionError.exit_code if wanted.refusals else 0
+
+
+def _adopt(server: Server) -> int:
+    if unpacked_packages():
+        raise AdoptionError(
+            "these packages are only unpacked; they take over when they are installed",
+            "apt-get install traderunner-stack",
+        )
+    with frontend_lock(server):
+        inventory = read_inventory(server.paths)
+        installation.resume(server, forward=True)
+        adoption = latest(server.paths)
+        if adoption is None or adoption.state is not State.ADOPTED:
+            wanted = installation.planned(server, inventory, again=True)
+            if not wanted.adoption.components:
+                server.say(NOTHING)
+                return 0
+            adoption = installation.adopt(server, wanted)
+        for name in adoption.components:
+            activate(server, inventory.component(name))
+        return _verified(server, inventory)
+
+
+def _verified(server: Server, inventory: Inventory) -> int:
+    found = verify(server, inventory)
+    server.say(verification_text(found))
+    if found.result is Result.FAILED:
+        bad = next(unit for unit in found.units if unit.result is Result.FAILED)
+        check = f"{bad.unit}: {bad.findings[0].check}: got {bad.findings[0].got}"
+        installation.failed(server, inventory, "the packaged services are not healthy", check)
+        return 1
+    if found.result is not Result.SKIPPED:
+        accept(server, inventory, found)
+    installation.accepted(server)
+    return 0
+
+
+def _undo(server: Server, dry_run: bool, yes: bool) -> int:
+    known = installation.undoable(server)
+    if not known:
+        if not dry_run and installation.resume(server):
+            return 0
+        server.say("nothing that was installed by hand is taken over")
+        return 0
+    for adoption in known:
+        undo.require_possible(adoption)
+        server.say(undo_text(adoption))
+    if dry_run:
+        server.say("nothing was changed")
+        return 0
+    if not yes and not _agreed(server):
+        raise AdoptionError(
+            "not undone, nothing was changed: it has to be agreed to",
+            "tradingctl adopt --undo --yes",
+        )
+    with frontend_lock(server):
+        failed = [name for adoption in known for name in _give_back(server, adoption)]
+    for name in failed:
+        server.warn(f"WARNING: {name} does not run; next: journalctl -u {name} -n 50")
+    server.say(
+        "the packages stay installed and leave this alone; to take it over again: tradingctl adopt"
+    )
+    return 1 if failed else 0
+
+
+def _give_back(server: Server, adoption: Adoption) -> tuple[str, ...]:
+    given = undo.give_back(server, read_inventory(server.paths), adoption, State.UNDOING)
+    for line in given.lines:
+        server.say(line)
+    detail = "; ".join(f"{name} does not run" for name in given.failed)
+    history.record(server, "adoption-undone", adoption.release, detail)
+    return given.failed
+
+
+def _agreed(server: Server) -> bool:
+    server.say("The services are down for a moment. Undo it? [y/N]")
+    # Closed, it is None.
+    return sys.stdin is not None and sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,296 @@
+"""An installation by hand is taken over by the first package that is configured, and given back."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from tests.unit.tradingctl.adopt.world import (
+    API,
+    BOARD,
+    DASHBOARD,
+    SECRET,
+    VERSION,
+    WORKER,
+    KilledError,
+    World,
+    api,
+    board,
+)
+
+from tradingctl.adopt import installation, record, undo
+from tradingctl.adopt.record import Kind, State
+from tradingctl.inventory import Inventory, read_inventory
+
+
+def test_it_ends_with_the_packages_serving_the_same_data(world: World) -> None:
+    paths = world.machine.paths
+    assert world.install() == 0, world.said
+    assert world.state == State.ADOPTED
+    assert (paths.link(API) / "app.py").read_text() == "packaged"
+    live = paths.state / API / "data/automatictrader.db"
+    assert world.count(live) == 1
+    assert live.stat().st_mode & 0o7777 == 0o660
+    assert (paths.state / BOARD / "artifacts/report.html").read_text() == "no trades\n"
+    assert (paths.logs / BOARD / "dashboard.log").read_text() == "started\n"
+    assert (paths.state / BOARD / "data/watchlist.csv").read_text() == "HOOD\n"
+    assert (paths.state / BOARD / "data/samples/shipped.csv").is_symlink(), "the release's own"
+    assert not (paths.local_units / f"{API}.service").exists()
+
+
+def test_the_tree_is_aside_and_nothing_in_it_is_changed(world: World) -> None:
+    before = world.look("artifacts", "logs")
+    world.install()
+    aside = world.machine.paths.base / "adopted"
+    for path, what in before.items():
+        if path.startswith(str(world.machine.paths.base)):
+            moved = str(aside / Path(path).relative_to(world.machine.paths.base))
+            assert world.look("artifacts", "logs")[moved] == what
+
+
+def test_settings_in_force_stay_so(world: World) -> None:
+    world.install()
+    file = world.machine.paths.secret_file(API)
+    assert file.stat().st_mode & 0o777 == 0o640
+    lines = file.read_text().splitlines()
+    assert f"AT_BEARER_TOKEN={SECRET}" in lines
+    assert "AT_WORKER_MODE=paper-send" in lines
+
+
+def test_no_secret_is_said(world: World) -> None:
+    world.unpack()
+    assert world.run("adopt", "--dry-run") == 0
+    assert "AT_BEARER_TOKEN" in world.said
+    assert SECRET not in world.said
+    world.install()
+    assert SECRET not in world.said
+    assert SECRET not in world.machine.paths.adoption_record.read_text()
+
+
+def test_a_dry_run_changes_nothing(world: World) -> None:
+    world.unpack()
+    before = sorted(world.machine.root.rglob("*")), world.look()
+    assert world.run("adopt", "--dry-run") == 0
+    assert "paper-send" in world.said
+    assert (sorted(world.machine.root.rglob("*")), world.look()) == before
+
+
+def test_units_are_stopped_before_anything_else_the_worker_first(world: World) -> None:
+    world.unpack()
+    world.run("activate", API)
+    stops = world.systemd.ran("systemctl stop")
+    wanted = [f"systemctl stop {name}.service" for name in (DASHBOARD, WORKER, API)]
+    assert stops[: len(wanted)] == wanted
+
+
+def test_what_did_not_run_is_not_started_and_what_was_not_enabled_is_not(world: World) -> None:
+    world.systemd.alive.discard(f"{WORKER}.service")
+    (world.machine.paths.local_units / f"multi-user.target.wants/{DASHBOARD}.service").unlink()
+    world.install()
+    started = " ".join(world.systemd.ran("systemctl start"))
+    assert f"{WORKER}.service" not in started
+    assert world.systemd.ran(f"systemctl disable {DASHBOARD}.service")
+    assert f"{DASHBOARD}.service" in started, "it ran, though it was not enabled"
+    installation.accepted(world.machine.server)
+    assert not (world.machine.paths.runtime_units / f"{WORKER}.service").is_symlink()
+
+
+def test_adopting_twice_changes_nothing(world: World) -> None:
+    world.install()
+    installation.accepted(world.machine.server)
+    before = world.look(), world.machine.paths.adoption_record.read_text()
+    assert world.install() == 0
+    assert world.run("adopt") == 0
+    assert (world.look(), world.machine.paths.adoption_record.read_text()) == before
+
+
+def test_a_failed_release_gives_everything_back(world: World) -> None:
+    before = world.look()
+    world.install()
+    assert installation.failed(world.machine.server, world_inventory(world), "bad", "api: health")
+    assert world.look() == before
+    assert world.state == State.REVERSED
+    assert {f"{each}.service" for each in (API, WORKER, DASHBOARD)} <= world.systemd.alive
+
+
+def test_rows_written_since_are_given_back_too_and_the_old_database_is_kept(world: World) -> None:
+    world.install()
+    world.insert(2, world.machine.paths.state / API / "data/automatictrader.db")
+    installation.failed(world.machine.server, world_inventory(world), "bad", "api: health")
+    assert world.count() == 3
+    (kept,) = world.old_database.parent.glob("automatictrader.db.before-undo-*Z")
+    assert world.count(kept) == 1
+
+
+def test_the_release_that_failed_does_not_take_over_again_and_the_next_does(world: World) -> None:
+    world.install()
+    installation.failed(world.machine.server, world_inventory(world), "bad", "api: health")
+    before = world.look()
+    assert world.install() == 0
+    assert "what was installed by hand is in service" in world.said
+    assert world.look() == before
+    later = "2~deb12"
+    assert world.install(api(later), board(later)) == 0
+    assert world.machine.paths.link(API).is_symlink()
+
+
+def test_undo_gives_back_what_was_written_since_and_is_respected(world: World) -> None:
+    before = world.look("data")
+    world.install()
+    installation.accepted(world.machine.server)
+    world.insert(5, world.machine.paths.state / API / "data/automatictrader.db")
+    (world.machine.paths.state / BOARD / "data/watchlist.csv").write_text("HOOD\nAMD\n")
+    (world.machine.paths.state / BOARD / "artifacts/new.html").write_text("a trade\n")
+    assert world.run("adopt", "--undo", "--dry-run") == 0
+    assert world.state == State.KEPT
+    assert world.run("adopt", "--undo", "--yes") == 0, world.said
+    assert world.count() == 6
+    assert (world.machine.paths.base / BOARD / "data/watchlist.csv").read_text() == "HOOD\nAMD\n"
+    new = str(world.machine.paths.base / BOARD / "artifacts/new.html")
+    after = world.look("data")
+    assert after.pop(new)
+    assert after == before
+    assert world.install(api("2~deb12"), board("2~deb12")) == 0
+    assert world.look("data").keys() == {*before, new}
+    assert world.state == State.UNDONE
+
+
+def test_what_is_not_there_any_more_cannot_be_undone(world: World) -> None:
+    world.install()
+    aside = world.machine.paths.base / "adopted" / BOARD
+    aside.rename(world.machine.root / "archive")
+    before = world.look()
+    assert world.run("adopt", "--undo", "--yes") == 5
+    assert f"{aside} is not there any more" in world.said
+    assert "nothing was changed" in world.said
+    assert world.look() == before
+
+
+def test_an_undo_that_has_no_room_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.install()
+    monkeypatch.setattr(undo, "free_bytes", lambda _: 1_000_000)
+    before = world.look()
+    assert world.run("adopt", "--undo", "--yes") == 5
+    assert "has 1 MB free and needs 67 MB" in world.said
+    assert world.look() == before
+
+
+def test_undo_is_agreed_to(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.install()
+    monkeypatch.setattr("sys.stdin", None)
+    assert world.run("adopt", "--undo") == 5
+    assert "next: tradingctl adopt --undo --yes" in world.said
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert world.run("adopt", "--undo") == 0
+    assert world.run("adopt", "--undo") == 0, "once more is nothing"
+
+
+def test_killed_after_each_step_it_is_gone_on_with(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.unpack()
+    finished = record.finished
+    count = 0
+
+    def die(*given: object, **named: object) -> object:
+        nonlocal count
+        count += 1
+        if count > 1:
+            raise KilledError
+        return finished(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(record, "finished", die)
+    # Nothing of what follows a kill happens.
+    monkeypatch.setattr(installation, "_give_back", lambda *_: None)
+    kills = 0
+    while True:
+        count = 0
+        try:
+            world.run("activate", API)
+            break
+        except KilledError:
+            kills += 1
+            assert kills < 100
+    assert kills == len(world.adoption.steps) - 1, world.said
+    assert world.state == State.ADOPTED
+    live = world.machine.paths.state / API / "data/automatictrader.db"
+    assert world.count(live) == 1
+
+
+@pytest.mark.parametrize("step", range(17))
+def test_cut_short_anywhere_the_boot_puts_everything_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    world.unpack()
+    before = world.look()
+    finished = record.finished
+    count = 0
+
+    def die(*given: object, **named: object) -> object:
+        nonlocal count
+        count += 1
+        if count > step:
+            raise KilledError
+        return finished(*given, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(record, "finished", die)
+        patched.setattr(installation, "_give_back", lambda *_: None)
+        try:
+            world.run("activate", API)
+        except KilledError:
+            pass
+        else:
+            assert step >= len(world.adoption.steps)
+            return
+    assert world.run("adopt", "--resume") == 0
+    assert world.look() == before
+    assert world.state == State.REVERSED
+    # What was cut short says nothing about the release: it takes over again.
+    world.systemd.alive |= {f"{each}.service" for each in (API, WORKER, DASHBOARD)}
+    assert world.install() == 0
+    assert world.count(world.machine.paths.state / API / "data/automatictrader.db") == 1
+
+
+def test_a_unit_that_does_not_stop_ends_it_and_everything_is_as_it_was(world: World) -> None:
+    world.unpack()
+    before = world.look()
+    world.systemd.stubborn.add(f"{API}.service")
+    assert world.run("activate", API) == 5
+    assert "did not stop" in world.said
+    assert world.look() == before
+    assert f"{WORKER}.service" in world.systemd.alive
+
+
+def test_one_of_them_alone(world: World) -> None:
+    assert world.install(api()) == 0
+    assert world.adoption.components == (API,)
+    assert (world.machine.paths.base / BOARD / "data/watchlist.csv").is_file()
+    world.install()
+    assert world.adoption.components == (BOARD,)
+    assert world.run("adopt", "--undo", "--yes") == 0
+    assert (world.old_database).is_file()
+
+
+def test_packages_that_are_removed_leave_what_was_given_back_alone(world: World) -> None:
+    world.install()
+    world.run("adopt", "--undo", "--yes")
+    world.systemd.commands.clear()
+    assert world.run("deactivate", API) == 0
+    assert world.systemd.ran("deb-systemd-invoke stop") == []
+    assert world.old_database.is_file()
+
+
+def test_the_record_says_what_each_step_is_for(world: World) -> None:
+    world.install()
+    kinds = [step.kind for step in world.adoption.steps]
+    assert kinds == sorted(kinds, key=list(Kind).index) or Kind.DATABASE in kinds
+    assert all(step.reason and step.done for step in world.adoption.steps)
+    (database,) = world.adoption.of(Kind.DATABASE)
+    assert database.note == "1 tables, 1 rows"
+    assert world.adoption.release == VERSION.partition("~")[0]
+
+
+def world_inventory(world: World) -> Inventory:
+    return read_inventory(world.machine.paths)

@@ -1,0 +1,157 @@
+"""What forbids to take something over is said before anything is touched, with what to type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.unit.tradingctl.adopt.world import API, BOARD, DASHBOARD, WORKER, World
+
+from tradingctl.adopt import refusals
+
+
+def refused(world: World) -> str:
+    """Assert that the installation changes nothing, and return what is said."""
+    world.unpack()
+    world.machine.paths.logs.mkdir(parents=True, exist_ok=True)
+    before = sorted(world.machine.root.rglob("*")), world.look()
+    running = set(world.systemd.alive)
+    assert world.run("activate", API) == 5
+    assert world.systemd.alive == running
+    # The event is written down, and nothing else.
+    after = set(world.machine.root.rglob("*")) - {world.machine.paths.deploy_log}
+    assert after == set(before[0])
+    assert world.look() == before[1]
+    assert "nothing was changed" in world.said
+    assert "\n  next: " in world.said
+    return world.said
+
+
+def test_a_damaged_database(world: World) -> None:
+    content = bytearray(world.old_database.read_bytes())
+    content[4096:4200] = b"\xff" * 104
+    world.old_database.write_bytes(content)
+    said = refused(world)
+    assert f"{world.old_database} of {API} is damaged" in said
+    assert f"next: sqlite3 {world.old_database} 'PRAGMA integrity_check'" in said
+
+
+def test_too_little_room(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "free_bytes", lambda _: 1_000_000)
+    said = refused(world)
+    assert "has 1 MB free and needs 67 MB" in said
+    assert "next: df -h" in said
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "next_command"),
+    [
+        ("/system.slice/reports.service", "systemctl disable --now reports.service"),
+        ("/a.slice/system.slice/reports.service", "systemctl disable --now reports.service"),
+        ("/user.slice/user-1000.slice/session-1.scope", "ps -fp 5000; kill 5000"),
+        ("/user.slice/user@1000.service/app.slice/x.service", "ps -fp 5000; kill 5000"),
+    ],
+)
+def test_a_port_held_by_something_else(world: World, cgroup: str, next_command: str) -> None:
+    world.machine.process(5000, "/srv", cgroup, ["77"])
+    world.machine.listen(("0100007F", 9001, "77"))
+    said = refused(world)
+    assert "port 9001 is held by process 5000 (python5000)" in said
+    assert f"next: {next_command}" in said
+
+
+def test_a_port_held_by_the_unit_that_gives_way_is_no_obstacle(world: World) -> None:
+    world.machine.process(5000, "/srv", f"/system.slice/{DASHBOARD}.service", ["77"])
+    world.machine.listen(("0100007F", 9001, "77"))
+    world.unpack()
+    assert world.run("adopt", "--dry-run") == 0
+    assert f"port 9001: process 5000 (python5000) of {DASHBOARD}.service" in world.said
+
+
+def test_a_process_started_by_hand_without_its_arguments(world: World) -> None:
+    tree = world.machine.paths.base / API
+    world.machine.process(5000, tree, "/user.slice/user-1000.slice/session-1.scope")
+    folder = world.machine.root / "proc/5000"
+    (folder / "exe").symlink_to("/usr/bin/python3.11")
+    (folder / "cmdline").write_bytes(b".venv/bin/python\0worker.py\0--token=secret\0")
+    said = refused(world)
+    assert "process 5000 (.venv/bin/python worker.py) runs from the tree" in said
+    assert "secret" not in said
+
+
+def test_an_editor_in_the_tree_is_no_obstacle(world: World) -> None:
+    tree = world.machine.paths.base / API
+    world.machine.process(5000, tree, "/user.slice/user-1000.slice/session-1.scope")
+    (world.machine.root / "proc/5000/exe").symlink_to("/usr/bin/vim")
+    world.unpack()
+    assert world.run("adopt", "--dry-run") == 0
+
+
+def test_a_unit_of_another_name_that_may_be_a_second_worker(world: World) -> None:
+    world.unit("at-worker.service", API, "worker.py")
+    said = refused(world)
+    assert "at-worker.service runs from the tree" in said
+    assert "next: systemctl disable --now at-worker.service" in said
+
+
+def test_a_unit_of_another_name_that_holds_the_port_gives_way(world: World) -> None:
+    world.unit("api.service", API, "app.py")
+    world.machine.process(5000, "/srv", "/system.slice/api.service", ["77"])
+    world.machine.listen(("0100007F", 8080, "77"))
+    world.unpack()
+    assert world.run("adopt", "--dry-run") == 0, world.said
+    assert "systemctl stop api.service" not in world.said
+    assert "api.service: active, enabled" in world.said
+
+
+def test_what_a_timer_starts_is_left(world: World) -> None:
+    world.unit("daily.service", BOARD, "update.py", more="Type=oneshot\n")
+    world.unpack()
+    assert world.run("adopt", "--dry-run") == 0
+    assert "daily.service names the tree of traderunner" in world.said
+
+
+def test_two_units_that_disagree(world: World) -> None:
+    world.unit(f"{API}.service", API, "app.py", more="Environment=LEVEL=1\n", enabled=False)
+    world.unit(f"{WORKER}.service", API, "w.py", more="Environment=LEVEL=2\n", enabled=False)
+    said = refused(world)
+    assert f"the units of {API} disagree about LEVEL" in said
+
+
+def test_a_unit_that_runs_somewhere_else(world: World) -> None:
+    file = world.machine.paths.local_units / f"{API}.service"
+    file.write_text("[Service]\nWorkingDirectory=/home/admin/api\nExecStart=/bin/x\n")
+    said = refused(world)
+    assert "runs in /home/admin/api, not in /opt/trading/automatictrader-api" in said
+    assert "ln -s /home/admin/api /opt/trading/automatictrader-api" in said
+
+
+def test_a_tree_that_cannot_be_moved_because_something_is_there(world: World) -> None:
+    world.machine.write(f"opt/trading/adopted/{API}/app.py", "of another time")
+    assert f"adopted/{API} is in the way" in refused(world)
+
+
+def test_where_services_may_not_start_nothing_is_stopped(world: World) -> None:
+    world.machine.write("usr/sbin/policy-rc.d", "")
+    world.systemd.codes[str(world.machine.paths.policy)] = 101
+    assert "policy-rc.d forbids to start" in refused(world)
+
+
+def test_without_systemd_nothing_is_taken_over(world: World) -> None:
+    units = world.machine.paths.systemd_running
+    units.rename(units.with_name("elsewhere"))
+    assert "systemd is not running" in refused(world)
+
+
+def test_a_link_to_a_tree_elsewhere_is_followed(world: World, tmp_path: Path) -> None:
+    place = world.machine.paths.base / API
+    real = world.machine.root / "srv/api"
+    real.parent.mkdir()
+    place.rename(real)
+    place.symlink_to(real)
+    assert world.install() == 0, world.said
+    assert (real / "app.py").read_text() == "by hand"
+    assert (world.machine.paths.base / "adopted" / API).readlink() == real
+    assert world.count(world.machine.paths.state / API / "data/automatictrader.db") == 1
+    assert world.run("adopt", "--undo", "--yes") == 0, world.said
+    assert place.readlink() == real
