@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.system.handmade import PACKAGES, HandMade, save_hand_made
 from tests.system.machine import (
     DEFAULT_PACKAGES,
     HarnessUnavailableError,
@@ -102,6 +103,20 @@ def snapshots(
     return installed_on
 
 
+@pytest.fixture(scope="session")
+def hand_mades(
+    bases: Callable[..., Path], slims: Callable[[str], Project], projects: Path
+) -> Callable[[str], HandMade]:
+    """Return a function that gives a server of a Debian release that was laid out by hand."""
+
+    @functools.cache
+    def laid_out_on(os_release: str) -> HandMade:
+        folder = projects / f"hand-made-{os_release}"
+        return save_hand_made(bases(os_release, *PACKAGES), slims(os_release), folder)
+
+    return laid_out_on
+
+
 @pytest.fixture(scope="module")
 def os_release(request: pytest.FixtureRequest) -> str:
     """Return the Debian release of the next three fixtures: the default one.
@@ -128,6 +143,12 @@ def slim(os_release: str, slims: Callable[[str], Project]) -> Project:
 def installed_slim(os_release: str, snapshots: Callable[..., Snapshot]) -> Snapshot:
     """Return a snapshot of a server on which the first release of ``slim`` was verified."""
     return snapshots(os_release)
+
+
+@pytest.fixture(scope="module")
+def hand_made(os_release: str, hand_mades: Callable[[str], HandMade]) -> HandMade:
+    """Return a server with the first release of ``slim``, laid out by hand and in use."""
+    return hand_mades(os_release)
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,10 @@ class Answers:
 
 
 class Load:
-    """Writers that keep account and a prober, in a booted machine with the slim stack."""
+    """Writers that keep account and a prober, in a booted machine with the slim stack.
+
+    ``writer`` is the account that writes to the databases, ``token`` the one that the API asks for.
+    """
 
     def __init__(
         self,
@@ -97,10 +100,13 @@ class Load:
         intents_per_second: float = INTENTS_PER_SECOND,
         rows_per_second: float = ROWS_PER_SECOND,
         databases: Sequence[str] = DATABASES,
+        writer: str = "trading",
+        token: str = "",
     ) -> None:
         self._machine = machine
         self._rates = (intents_per_second, rows_per_second)
         self._databases = tuple(databases)
+        self._writer, self._token = writer, token
         self._kinds = ("intent", *self._databases)
 
     def start(self) -> None:
@@ -111,7 +117,7 @@ class Load:
         before = self.acknowledged()
         intents, rate = (str(each) for each in self._rates)
         self._start("load-post", "root", "post", "intents", run, intents)
-        self._start("load-insert", "trading", "insert", "rows", run, rate, *self._databases)
+        self._start("load-insert", self._writer, "insert", "rows", run, rate, *self._databases)
         self._start("load-probe", "root", "probe", "answers", str(PROBE_SECONDS))
         self.wait_for_rows(1, since=before)
         self._machine.wait_until(
@@ -125,6 +131,7 @@ class Load:
     def _start(self, unit: str, user: str, what: str, file: str, *arguments: str) -> None:
         self._machine.run(
             *("systemd-run", "--quiet", "--collect", f"--unit={unit}", f"--uid={user}"),
+            f"--setenv=LOAD_TOKEN={self._token}",
             *("/usr/bin/python3", "-IB", _PROGRAM, what, f"{_FOLDER}/{file}", *arguments),
         )
 

@@ -75,6 +75,8 @@ def post(account: Account, run: str, per_second: float) -> None:
     for number in paced(1 / per_second):
         key = f"{run}-{number}"
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        if token := os.environ.get("LOAD_TOKEN"):
+            headers["Authorization"] = f"Bearer {token}"
         try:
             status, _, _ = ask(API, "POST", "/api/v1/orderintents", body, headers)
         except (OSError, http.client.HTTPException):

@@ -75,7 +75,8 @@ def read_parts(package: str, root: Path, commit: str) -> dict[str, object]:
         for name in (f"{package}.part_one", f"{package}.part_two"):
             sys.modules.pop(name, None)
             labels.append(importlib.import_module(name).LABEL)
-    now = json.loads((root / "RELEASE.json").read_text())["commit"]
+    release = root / "RELEASE.json"
+    now = json.loads(release.read_text())["commit"] if release.exists() else "unknown"
     return {"labels": labels, "commits": [commit, now]}
 '''
 
