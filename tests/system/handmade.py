@@ -165,6 +165,11 @@ class Fingerprint:
         paths = self.entries.keys() | other.entries.keys()
         return sorted(p for p in paths if self.entries.get(p) != other.entries.get(p))
 
+    def without(self, root: str) -> Fingerprint:
+        """Return the same without a path and what is below it."""
+        gone = self.below(root).entries
+        return Fingerprint({p: entry for p, entry in self.entries.items() if p not in gone})
+
     def below(self, root: str, as_if: str | None = None) -> Fingerprint:
         """Return what is below a path, as if that were another one."""
         shown = root if as_if is None else as_if
@@ -183,7 +188,16 @@ def databases() -> list[str]:
     return [f"{tree(name)}/data/{each}" for name, found in DATABASES.items() for each in found]
 
 
-LOAD: dict[str, Any] = {"databases": databases()[1:], "writer": "root", "token": TOKEN}
+TREES = tuple(tree(name) for name in _PROGRAMS)
+WRITTEN = tuple(f"{each}/{name}" for each in TREES for name in ("data", "logs"))
+"""What the services write to all the time."""
+
+LOAD: dict[str, Any] = {
+    "databases": databases()[1:],
+    "writer": "root",
+    "token": TOKEN,
+    "scripted": True,
+}
 """How :func:`tests.system.load.under_load` writes here: as a script of the administrator does."""
 
 
@@ -201,6 +215,8 @@ def save_hand_made(base: Path, project: Project, folder: Path) -> HandMade:
         await_by_hand(machine)
         for number in range(3):
             assert post_intent(machine, f"by-hand-{number}") == 201
+        for service in (API, STREAM):
+            machine.http(f"{service}/parts")  # Python writes what it compiled into the trees
         await_signals(machine)
         install_keyring(machine, project)
         machine.poweroff()
@@ -314,15 +330,29 @@ def take_away(machine: Machine, *components: str) -> None:
 def look_at(machine: Machine, *roots: str, apart: Collection[str] = ()) -> Fingerprint:
     """Return the fingerprint of what is below some paths, without those apart.
 
-    Without ``roots`` it is of all that was laid out by hand but what the services write.
+    Without ``roots`` it is of all that was laid out by hand, but for what the services write to.
     """
     if not roots:
-        roots = (*map(tree, _PROGRAMS), f"{BASE}/backups", UNIT_FOLDER, "/etc/trading", CRONTAB)
-        apart = [*apart, *(f"{tree(name)}/{each}" for name in DATABASES for each in ("data",))]
-        apart += [f"{tree(name)}/logs" for name in _PROGRAMS]
+        wants = f"{UNIT_FOLDER}/multi-user.target.wants"
+        units = [f"{folder}/{unit}.service" for folder in (UNIT_FOLDER, wants) for unit in UNITS]
+        roots = (*TREES, f"{BASE}/backups", *units, DROP_IN, CRONTAB, "/etc/trading/trading.yaml")
+        apart = WRITTEN
     argv = ("python3", "-IB", "-c", _LOOK, json.dumps(roots), json.dumps(list(apart)))
     found = json.loads(command(machine, *argv).stdout)
     return Fingerprint({path: tuple(entry) for path, entry in found.items()})
+
+
+def invocations(machine: Machine) -> dict[str, str]:
+    """Return what is another one for each unit that was started anew."""
+    return {
+        u: machine.systemctl_show(f"{u}.service", "InvocationID")["InvocationID"] for u in UNITS
+    }
+
+
+def say_production(machine: Machine) -> None:
+    """Answer the question what this machine is, as who automates the installation does."""
+    answer = "traderunner-common traderunner-common/environment select production\n"
+    machine.run("debconf-set-selections", stdin=answer)
 
 
 def post_intent(machine: Machine, key: str, token: str = TOKEN) -> int:

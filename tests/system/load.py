@@ -90,7 +90,8 @@ class Answers:
 class Load:
     """Writers that keep account and a prober, in a booted machine with the slim stack.
 
-    ``writer`` is the account that writes to the databases, ``token`` the one that the API asks for.
+    ``writer`` is the account that writes to the databases, ``token`` what the API asks for. What is
+    ``scripted`` opens a database for each row, as a script of the administrator does.
     """
 
     def __init__(
@@ -102,11 +103,13 @@ class Load:
         databases: Sequence[str] = DATABASES,
         writer: str = "trading",
         token: str = "",
+        scripted: bool = False,
     ) -> None:
         self._machine = machine
         self._rates = (intents_per_second, rows_per_second)
         self._databases = tuple(databases)
         self._writer, self._token = writer, token
+        self._insert = "script" if scripted else "insert"
         self._kinds = ("intent", *self._databases)
 
     def start(self) -> None:
@@ -117,7 +120,7 @@ class Load:
         before = self.acknowledged()
         intents, rate = (str(each) for each in self._rates)
         self._start("load-post", "root", "post", "intents", run, intents)
-        self._start("load-insert", self._writer, "insert", "rows", run, rate, *self._databases)
+        self._start("load-insert", self._writer, self._insert, "rows", run, rate)
         self._start("load-probe", "root", "probe", "answers", str(PROBE_SECONDS))
         self.wait_for_rows(1, since=before)
         self._machine.wait_until(
@@ -132,6 +135,7 @@ class Load:
         self._machine.run(
             *("systemd-run", "--quiet", "--collect", f"--unit={unit}", f"--uid={user}"),
             f"--setenv=LOAD_TOKEN={self._token}",
+            f"--setenv=LOAD_DATABASES={' '.join(self._databases)}",
             *("/usr/bin/python3", "-IB", _PROGRAM, what, f"{_FOLDER}/{file}", *arguments),
         )
 

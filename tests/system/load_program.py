@@ -85,8 +85,11 @@ def post(account: Account, run: str, per_second: float) -> None:
             account.add(kind="intent", key=key)
 
 
-def insert(account: Account, run: str, per_second: float, databases: list[str]) -> None:
-    """Insert rows in a table of our own in each database, and note those that were committed."""
+def insert(account: Account, run: str, per_second: float, databases: list[str], keep: bool) -> None:
+    """Insert rows in a table of our own in each database, and note those that were committed.
+
+    With ``keep`` the databases stay open as those of a service, else each row is a script's.
+    """
     opened: dict[str, tuple[int, sqlite3.Connection]] = {}
     for number in paced(1 / per_second):
         key = f"{run}-{number}"
@@ -104,6 +107,8 @@ def insert(account: Account, run: str, per_second: float, databases: list[str]) 
                 opened.pop(database, None)
                 continue
             account.add(kind=database, key=key)
+            if not keep:
+                opened.pop(database)[1].close()
 
 
 def opened_database(path: str) -> sqlite3.Connection:
@@ -161,9 +166,12 @@ def main(arguments: list[str]) -> None:
     """Do what the command line says until the process is ended."""
     what, file, *rest = arguments
     account = Account(file)
+    # Not as arguments: by these one would know what a process has to do with.
+    databases = os.environ.get("LOAD_DATABASES", "").split()
     programs: dict[str, Callable[[], None]] = {
         "post": lambda: post(account, rest[0], float(rest[1])),
-        "insert": lambda: insert(account, rest[0], float(rest[1]), rest[2:]),
+        "insert": lambda: insert(account, rest[0], float(rest[1]), databases, keep=True),
+        "script": lambda: insert(account, rest[0], float(rest[1]), databases, keep=False),
         "probe": lambda: probe(account, float(rest[0])),
     }
     programs[what]()
