@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 
+from tradingctl.adopt.disabled import keep_disabled
 from tradingctl.commands.adding import Commands
 from tradingctl.deploy.gate import gate
 from tradingctl.deploy.history import history_text, once_each, read_events
@@ -41,8 +42,12 @@ def add_commands(commands: Commands) -> None:
     commands.add("recover", "bring an installation that was cut short to a good end", _recover)
     commands.add("gate", "start and verify the stack, for the postinst of traderunner-stack", _gate)
     hooked = commands.add("hook", "for apt, dpkg and the boot, which call it by themselves", _hook)
-    hooked.add_argument("name", choices=("pre-install", "unpack", "post-invoke", "boot"))
-    hooked.add_argument("words", nargs="*", metavar="WORD", help="unpack: PACKAGE VERSION")
+    hooked.add_argument(
+        "name", choices=("pre-install", "unpack", "configure", "post-invoke", "boot")
+    )
+    hooked.add_argument(
+        "words", nargs="*", metavar="WORD", help="unpack: PACKAGE VERSION; configure: COMPONENT"
+    )
 
 
 def _upgrade(server: Server, arguments: argparse.Namespace) -> int:
@@ -84,6 +89,9 @@ def _hook(server: Server, arguments: argparse.Namespace) -> int:
     elif arguments.name == "unpack":
         package, version = arguments.words
         before_unpack(server, package, version)
+    elif arguments.name == "configure":
+        (name,) = arguments.words
+        keep_disabled(server, read_inventory(server.paths).component(name))
     elif arguments.name == "boot":
         switch_early(server)
     elif settle(server) in (Ending.TAKEN_BACK, Ending.GIVEN_UP, Ending.POSTPONED):
