@@ -14,6 +14,7 @@ from tests.system.handmade import (
     BASE,
     BY_HAND,
     CRONTAB,
+    DATABASES,
     DROP_IN,
     LOAD,
     SECRETS,
@@ -25,6 +26,7 @@ from tests.system.handmade import (
     crontab_commands,
     databases,
     hand_made_server,
+    invocations,
     keys,
     look_at,
     post_intent,
@@ -36,6 +38,7 @@ from tests.system.machine import Machine
 from tests.system.project import Project
 from tests.system.rollback import assert_in_service, events, exists
 from tests.system.stack import (
+    ARCHIVE,
     UNITS,
     active_units,
     assert_healthy,
@@ -49,6 +52,28 @@ pytestmark = pytest.mark.system
 
 Releases = Callable[..., Project]
 ASIDE = f"{BASE}/adopted"
+
+
+def test_dry_run_says_everything_before_anything_is_installed(
+    hand_made: HandMade, slim: Project
+) -> None:
+    with hand_made_server(hand_made, slim) as machine:
+        before, ran = look_at(machine), invocations(machine)
+        folder = "/root/unpacked"
+        debs = machine.run("find", f"{ARCHIVE}/pool", "-name", "*.deb").stdout.split()
+        machine.sh(" && ".join(f"dpkg-deb -x {deb} {folder}" for deb in debs))
+        program = f"{folder}/usr/share/traderunner-common/tradingctl"
+        shown = machine.run("python3", "-IB", program, "adopt", "--dry-run").stdout
+        wanted = [*TREES, *(f"{unit}.service" for unit in UNITS), DROP_IN, f"{CRONTAB}:7"]
+        wanted += [name for found in DATABASES.values() for name in found]
+        wanted += ["AT_BEARER_TOKEN", "paper-send", "1 tracked files changed by hand", ASIDE]
+        assert [each for each in wanted if each not in shown] == []
+        assert [each for each in SECRETS if each in shown] == []
+
+        assert look_at(machine).differs(before) == []
+        assert invocations(machine) == ran
+        assert not exists(machine, "/var/lib/trading")
+        assert machine.run("ls", "/etc/trading").stdout == "trading.yaml\n"
 
 
 @pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)

@@ -100,6 +100,8 @@ def test_port_that_somebody_else_holds(hand_made: HandMade, slim: Project) -> No
         assert "reports.service" in said
         assert machine.http("http://127.0.0.1:9001/").status == 200
         machine.run("systemctl", "stop", "reports")
+        machine.run("systemctl", "enable", "--now", "trading-dashboard-v2")
+        await_by_hand(machine)
         assert_taken_over(machine, slim)
 
 
