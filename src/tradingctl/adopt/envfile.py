@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+from tradingctl.envfile import assignments
+
 PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=^~-]*")
 DOTENV = re.compile(
     r"""^[^\S\n]*(?:export[^\S\n]+)?(?P<name>'[^']+'|[^=\#\s]+)[^\S\n]*=[^\S\n]*
@@ -19,7 +20,6 @@ DOTENV = re.compile(
 COMMENT = re.compile(r"\s+#.*")
 REFERENCE = re.compile(r"\$\{(?P<name>[^}:]+)(?::-(?P<default>[^}]*))?\}")
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
-SPECIAL = '"\\`$'
 
 
 def dotenv(text: str) -> dict[str, str]:
@@ -54,47 +54,7 @@ def _expanded(value: str, known: Mapping[str, str]) -> str:
 
 def systemd(text: str) -> dict[str, str]:
     """Return what systemd makes of ``text`` (systemd.exec(5), EnvironmentFile=)."""
-    found: dict[str, str] = {}
-    position = 0
-    while position < len(text):
-        position, name, value = _assignment(text, position)
-        if NAME.fullmatch(name):
-            found[name] = value
-    return found
-
-
-def _assignment(text: str, position: int) -> tuple[int, str, str]:
-    """Return where the next line begins, and the name and value of this one."""
-    end = text.find("\n", position)
-    end = len(text) if end < 0 else end
-    line = text[position:end]
-    name, equals, _ = line.partition("=")
-    if not equals or line.lstrip()[:1] in ("#", ";"):
-        return end + 1, "", ""
-    value, kept, quote = "", 0, ""  # kept: up to where blanks at the end are part of the value
-    position += len(name) + 1
-    bare = False  # within text without quotes, where a quote is a character as any other
-    while position < len(text):
-        character = text[position]
-        if character == "\n" and not quote:
-            break
-        position += 1
-        if quote and character == quote:
-            quote = ""
-        elif character in "\"'" and not quote and not bare:
-            quote = character
-        elif character == "\\" and quote != "'" and position < len(text):
-            following = text[position]
-            position += 1
-            bare = bare or not quote
-            literal = quote == '"' and following not in SPECIAL + "\n"
-            value += ("\\" if literal else "") + ("" if following == "\n" else following)
-            kept = len(value)
-        elif quote or bare or not character.isspace():
-            bare = not quote
-            value += character
-            kept = len(value) if quote or not character.isspace() else kept
-    return position + 1, name.strip(), value[:kept]
+    return dict(assignments(text))
 
 
 def assignment(name: str, value: str) -> str:

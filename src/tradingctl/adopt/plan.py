@@ -46,7 +46,7 @@ def plan(server: Server, survey: Survey) -> Plan:
         units=units,
         steps=steps,
     )
-    return Plan(survey, adoption, tuple(refusals.find(survey, steps)))
+    return Plan(survey, adoption, tuple(refusals.find(survey, steps, server.paths)))
 
 
 def _stamp(server: Server, now: datetime) -> str:

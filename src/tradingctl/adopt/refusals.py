@@ -11,7 +11,10 @@ from tradingctl.adopt.record import Kind, Step
 from tradingctl.adopt.survey import Survey
 from tradingctl.adopt.trees import Tree, device_of, free_bytes, size_of
 from tradingctl.adopt.unitfiles import UnitFile
+from tradingctl.backup.worker_mode import VARIABLE
 from tradingctl.inventory import service
+from tradingctl.order_safety import refusal
+from tradingctl.paths import Paths
 
 MARGIN = 64 << 20  # bytes that stay free on each file system
 MEGA = 1_000_000
@@ -26,7 +29,7 @@ class Refusal:
     next_command: str
 
 
-def find(survey: Survey, steps: Sequence[Step]) -> Iterator[Refusal]:
+def find(survey: Survey, steps: Sequence[Step], paths: Paths) -> Iterator[Refusal]:
     """Give everything that forbids to begin. Raises OSError."""
     if survey.absence:
         yield Refusal(
@@ -55,6 +58,7 @@ def find(survey: Survey, steps: Sequence[Step]) -> Iterator[Refusal]:
                 " share their settings",
                 f"grep -n {settings.disputed[0]} {files}  # make them agree, then: {AGAIN}",
             )
+    yield from _orders(survey, paths)
     for database in survey.databases:
         if database.damage:
             yield Refusal(
@@ -62,6 +66,18 @@ def find(survey: Survey, steps: Sequence[Step]) -> Iterator[Refusal]:
                 f"sqlite3 {database.file} 'PRAGMA integrity_check'",
             )
     yield from _space(steps)
+
+
+def _orders(survey: Survey, paths: Paths) -> Iterator[Refusal]:
+    """Refuse a worker that sends orders on a machine where the packaged one would not start."""
+    if not paths.environment.exists():
+        return  # not even traderunner-common is configured, which asks what the machine is
+    for settings in survey.settings:
+        component = survey.inventory.component(settings.component)
+        sends = any(unit.sends_orders for unit in component.units)
+        mode = settings.values.get(VARIABLE, "")
+        if sends and (refused := refusal(paths, mode)):
+            yield Refusal(refused.reason, f"{refused.next_command}; then: {AGAIN}")
 
 
 def _trees(survey: Survey) -> Iterator[Refusal]:

@@ -118,6 +118,23 @@ def test_two_units_that_disagree(world: World) -> None:
     assert f"the units of {API} disagree about LEVEL" in said
 
 
+def test_a_worker_that_sends_orders_on_a_staging_machine(world: World) -> None:
+    world.say("staging")
+    said = refused(world)
+    assert "AT_WORKER_MODE is paper-send, and this machine is staging" in said
+    assert "next: tradingctl environment production" in said
+    assert "; then: dpkg --configure -a" in said
+
+
+def test_before_an_installation_it_is_said_how_to_name_production(world: World) -> None:
+    world.machine.paths.environment.unlink()
+    world.unpack()
+    assert world.run("adopt", "--dry-run") == 0
+    assert (
+        "traderunner-common/environment select production' | debconf-set-selections" in world.said
+    )
+
+
 def test_a_unit_that_runs_somewhere_else(world: World) -> None:
     file = world.machine.paths.local_units / f"{API}.service"
     file.write_text("[Service]\nWorkingDirectory=/home/admin/api\nExecStart=/bin/x\n")

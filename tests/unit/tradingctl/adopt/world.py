@@ -92,7 +92,7 @@ def api(version: str = VERSION) -> Component:
         release=version.partition("~")[0],
         repository="https://example.org/api.git",
         commit=COMMIT,
-        units=(Unit(API, 20, 8080), Unit(WORKER, 30)),
+        units=(Unit(API, 20, 8080), Unit(WORKER, 30, sends_orders=True)),
         state=(State("data", databases=("automatictrader.db",)),),
     )
 
@@ -142,7 +142,12 @@ class World:
             (DASHBOARD,),
         )
         world.insert(1)
+        world.say("production")
         return world
+
+    def say(self, environment: str) -> None:
+        """Write down what the machine is."""
+        self.machine.write("etc/trading/environment", f"TRADING_ENVIRONMENT={environment}\n")
 
     def _by_hand(self, name: str, files: Mapping[str, str], units: Sequence[str]) -> None:
         for path, text in files.items():
