@@ -24,7 +24,8 @@ from debstack.process import Runner
 
 FOLDER = "documents"
 CHANGELOG = "changelog.txt"
-_PACKED = "changelog.Debian.gz"
+# A package that is no other project's work has the second (Debian Policy 12.7).
+_PACKED = ("changelog.Debian.gz", "changelog.gz")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _folder(version: str) -> str:
 
 
 def _read(deb: Path, package: str, runner: Runner) -> Mapping[str, bytes]:
-    wanted = {f"./usr/share/doc/{package}/{name}": name for name in (sbom.FILE, _PACKED)}
+    wanted = {f"./usr/share/doc/{package}/{name}": name for name in (sbom.FILE, *_PACKED)}
     found: dict[str, bytes] = {}
     try:
         with (
@@ -115,6 +116,7 @@ def _read(deb: Path, package: str, runner: Runner) -> Mapping[str, bytes]:
         raise ArchiveError(
             f"{deb} cannot be read: {error}", hint="debstack archive verify"
         ) from error
-    if _PACKED in found:
-        found[CHANGELOG] = gzip.decompress(found.pop(_PACKED))
+    for name in _PACKED:
+        if name in found:
+            found[CHANGELOG] = gzip.decompress(found.pop(name))
     return found
