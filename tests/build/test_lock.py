@@ -64,15 +64,8 @@ def demo(tmp_path: Path) -> Path:
 def asking(folder: Path) -> Tools:
     runner = Runner()
 
-    def export(url: str, commit: str, expected_tree: str | None) -> fetch.Exported:
-        return fetch.export(
-            url,
-            commit,
-            project=folder,
-            cache=folder / "cache",
-            runner=runner,
-            expected_tree=expected_tree,
-        )
+    def export(wanted: fetch.Wanted) -> fetch.Exported:
+        return fetch.export(wanted, fetch.Places(folder, folder / "cache"), runner)
 
     return Tools(
         lambda url, ref: fetch.resolve_ref(url, ref, folder, runner),

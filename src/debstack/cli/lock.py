@@ -28,6 +28,8 @@ from debstack.steps.resolve import resolve
 @click.option("--upgrade", is_flag=True, help="Move the Python dependencies to newer versions.")
 @click.option("--rebuild", multiple=True, metavar="PACKAGE",
               help="Give this package a new version though nothing in it changed.")  # fmt: skip
+@click.option("--accept-moved-tags", is_flag=True,
+              help="Believe the server where a tag was moved.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would change; write nothing.")
 @pass_project
 def command(
@@ -36,6 +38,7 @@ def command(
     components: tuple[str, ...],
     upgrade: bool,
     rebuild: tuple[str, ...],
+    accept_moved_tags: bool,
     dry_run: bool,
 ) -> None:
     """Pin the next release in packaging/repos.lock.
@@ -49,9 +52,8 @@ def command(
     runner = project.runner
     tools = Tools(
         resolve_ref=lambda url, ref: fetch.resolve_ref(url, ref, project.root, runner),
-        export=lambda url, commit, expected: fetch.export(
-            url, commit, project=project.root, cache=project.cache, runner=runner,
-            expected_tree=expected,
+        export=lambda wanted: fetch.export(
+            wanted, fetch.Places(project.root, project.cache), runner
         ),
         resolve=partial(resolve, runner=runner),
         input_digest=partial(input_digest, project.root),
@@ -68,6 +70,7 @@ def command(
         upgrade=upgrade,
         rebuild=rebuild,
         packages=(IBGATEWAY,),
+        accept_moved_tags=accept_moved_tags,
     )
     for change in planned.changes:
         click.echo(change)

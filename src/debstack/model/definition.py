@@ -69,6 +69,20 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class Trust:
+    """Who vouches for a component's commits; see debstack.model.trust.Policy.
+
+    ``branches`` and ``tags`` are names, which may hold a ``*``; ``signers`` are files below
+    packaging/keys: GPG public keys (``.asc``) or OpenSSH allowed signers.
+    """
+
+    urls: tuple[str, ...] = ()
+    branches: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    signers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Source:
     """Where a component's code comes from.
 
@@ -79,6 +93,7 @@ class Source:
     url: str
     ref: str
     exclude: tuple[str, ...] = ()
+    trust: Trust = field(default_factory=Trust)
 
 
 @dataclass(frozen=True)

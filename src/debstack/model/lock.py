@@ -33,8 +33,10 @@ _SHORT = 7
 class LockedComponent:
     """A repository at a commit.
 
-    ``tree`` is the sha256 of the commit's files. ``requirements`` and ``build_requirements`` map a
-    target to the sha256 of the dependency lock's text.
+    ``tree`` is the sha256 of the commit's files. ``refs`` are the branch or tag that has the commit
+    in its history and the tag that is followed, by full name, with their objects; ``signer`` is the
+    key that signed the commit, where the policy demands one. ``requirements`` and
+    ``build_requirements`` map a target to the sha256 of the dependency lock's text.
     """
 
     url: str
@@ -43,6 +45,8 @@ class LockedComponent:
     tree: str
     requirements: Mapping[str, str] = field(default_factory=dict)
     build_requirements: Mapping[str, str] = field(default_factory=dict)
+    refs: Mapping[str, str] = field(default_factory=dict)
+    signer: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,9 @@ def _mistakes(lock: Lock) -> Iterator[str]:
         key = f"components.{name}"
         if not _COMMIT.fullmatch(component.commit):
             yield f"{key}.commit: {component.commit!r} is not a commit of 40 hex digits"
+        for ref, object_id in component.refs.items():
+            if not _COMMIT.fullmatch(object_id):
+                yield f"{key}.refs.{ref}: {object_id!r} is not an object of 40 hex digits"
         digests = {"tree": component.tree}
         digests |= {f"requirements.{t}": d for t, d in component.requirements.items()}
         digests |= {f"build_requirements.{t}": d for t, d in component.build_requirements.items()}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 from debstack.errors import Problem
 from debstack.model import names
-from debstack.model.definition import Component, Config, Python, Source
+from debstack.model.definition import Component, Config, Python
 from debstack.model.findings import Findings
 from debstack.model.order_safety import demand_plan_only
 from debstack.model.requirement_inputs import requirement_mistake
 from debstack.model.rules_secrets import demand_sender, secret_problems
+from debstack.model.rules_source import source_problems
 from debstack.model.rules_unit import unit_problems
 
 # What the build puts into a component's root.
@@ -52,7 +52,7 @@ def component_problems(component: Component, packaging: Path) -> list[Problem]:
             f"at most {_LONGEST_SUMMARY}",
         )
     found.require(bool(component.description.strip()), "description", "is empty", "a paragraph")
-    _source(component.source, found)
+    source_problems(component.source, packaging, found)
     _python(component.python, found)
     _directories(component, found)
     _configs(component.config, packaging, found)
@@ -74,35 +74,6 @@ def _settings(configs: tuple[Config, ...], packaging: Path) -> dict[str, str]:
     """Return the default content of each file of settings that can be read."""
     sources = {each.name: packaging / each.source for each in configs}
     return {n: path.read_text("utf-8", "replace") for n, path in sources.items() if path.is_file()}
-
-
-def _source(source: Source, found: Findings) -> None:
-    if found.line("source.url", source.url):
-        address = urlsplit(source.url)
-        found.require(
-            address.password is None
-            and (address.username is None or address.scheme not in ("http", "https")),
-            "source.url",
-            "holds credentials, which would be printed and packaged",
-            "use an ssh key or a git credential helper",
-        )
-        _not_an_option("source.url", source.url, found)
-    if found.line("source.ref", source.ref):
-        _not_an_option("source.ref", source.ref, found)
-        found.require(
-            " " not in source.ref and ".." not in source.ref,
-            "source.ref",
-            f"{source.ref!r} is not the name of a branch, tag or commit",
-            "such as main",
-        )
-    for n, pattern in enumerate(source.exclude):
-        found.relative(f"source.exclude[{n}]", pattern)
-
-
-def _not_an_option(key: str, text: str, found: Findings) -> None:
-    found.require(
-        not text.startswith("-"), key, f"{text!r} would be read as an option of git", "without -"
-    )
 
 
 def _python(python: Python, found: Findings) -> None:

@@ -20,13 +20,15 @@ from debstack.errors import BuildError, LockError
 from debstack.keys import Keys
 from debstack.log import Log
 from debstack.model.definition import Definition, Target
-from debstack.model.lock import Lock
+from debstack.model.lock import Lock, LockedComponent
+from debstack.model.places import packaging_folder
+from debstack.model.trust import policy
 from debstack.pipeline import keyring
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.make import Built, Order, make, recorded
 from debstack.pipeline.packages import Names, input_digest, release_packages
 from debstack.process import require
-from debstack.steps.fetch import Exported, export
+from debstack.steps.fetch import Exported, Places, Wanted, export
 from debstack.steps.prove import can_isolate
 from debstack.steps.wheels import collect
 
@@ -226,15 +228,7 @@ def _combined(*parts: str) -> str:
 
 def _fetch(release: Release, name: str, workshop: Workshop) -> Exported:
     locked = release.lock.components[name]
-    source = export(
-        locked.url,
-        locked.commit,
-        project=release.project,
-        cache=workshop.cache,
-        runner=workshop.runner,
-        offline=workshop.offline,
-        expected_tree=locked.tree,
-    )
+    source = _source(release, name, locked, workshop)
     target = release.target.name
     locks = [(release.requirements(name), locked.requirements.get(target))]
     if release.definition.component(name).python.install == "wheel":
@@ -251,4 +245,20 @@ def _fetch(release: Release, name: str, workshop: Workshop) -> Exported:
                 ],
             )
         collect(lock, workshop.cache, release.target, workshop.runner, offline=workshop.offline)
+    return source
+
+
+def _source(release: Release, name: str, locked: LockedComponent, workshop: Workshop) -> Exported:
+    """Return the files of the locked commit, if its policy still accepts it."""
+    trusted = policy(release.definition.component(name).source, packaging_folder(release.project))
+    wanted = Wanted(locked.url, locked.commit, trusted, locked.refs, locked.tree)
+    places = Places(release.project, workshop.cache, workshop.vendor)
+    source = export(wanted, places, workshop.runner, offline=workshop.offline)
+    if source.vouched.signer != locked.signer:
+        raise LockError(
+            f"packaging/repos.lock names another signer of {name}",
+            hint="restore the file with git, or run: debstack lock",
+            details=[f"in the lock: {locked.signer or 'none'}",
+                     f"found:       {source.vouched.signer or 'none'}"],
+        )  # fmt: skip
     return source

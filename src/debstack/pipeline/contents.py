@@ -103,7 +103,8 @@ class Release:
 class Workshop:
     """What a build works with: where wheels and sources are, how many processes, what it prints.
 
-    ``isolate`` tells whether bubblewrap can give a program a network of its own here.
+    ``isolate`` tells whether bubblewrap can give a program a network of its own here, ``vendor`` is
+    a folder that `debstack vendor` made.
     """
 
     cache: Path
@@ -112,6 +113,7 @@ class Workshop:
     runner: Runner
     log: Log
     isolate: bool = False
+    vendor: Path | None = None
 
 
 def component_contents(

@@ -48,13 +48,16 @@ def plan(
     upgrade: bool = False,
     rebuild: Collection[str] = (),
     packages: Sequence[str] = (),
+    accept_moved_tags: bool = False,
 ) -> LockPlan:
     """Return the lock that follows ``previous``, with every change and its reason.
 
     Only ``components`` move to what their ref means now, by default all; a new one always does.
     ``upgrade`` lets their dependencies move too. ``rebuild`` names packages that get a new version
     though nothing in them changed, as after an upgrade of the tools that build them. ``packages``
-    are further ones without a repository. Raises LockError, SourceError or DependencyError.
+    are further ones without a repository. ``accept_moved_tags`` believes the server when a tag is
+    not the object any more that the previous lock says. Raises LockError, SourceError or
+    DependencyError.
     """
     everything = [component.name for component in definition.components]
     for name in components or ():
@@ -67,7 +70,7 @@ def plan(
             near = names.did_you_mean(name, all_packages(definition, packages))
             raise LockError(f"no package is called {name}", hint=near)
     asked = everything if components is None else components
-    request = Request(definition, project, previous, tools, asked, upgrade)
+    request = Request(definition, project, previous, tools, asked, upgrade, accept_moved_tags)
     pinned = {each.name: pin(each, request) for each in definition.components}
     changes = [change for each in pinned.values() for change in each.changes]
     changes += _removed_components(request, pinned)

@@ -37,6 +37,8 @@ _SHAPING = (
     "accounting/sbom.py",
     "accounting/wheel_sbom.py",
     "describe.py",
+    "git.py",
+    "mirror.py",
     "model/placeholders.py",
     "model/sandbox.py",
     "pipeline/accounting.py",
@@ -111,6 +113,10 @@ def input_digest(
         document["definition"] = asdict(defined)
         document["config"] = {
             each.name: sha256_of(packaging_folder(project) / each.source) for each in defined.config
+        }
+        document["signers"] = {
+            each: sha256_of(packaging_folder(project) / each)
+            for each in defined.source.trust.signers
         }
         # All that is locked of it: the package carries its part of the lock.
         document["component"] = component_document(component, target.name)

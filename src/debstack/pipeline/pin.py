@@ -13,7 +13,12 @@ from debstack.errors import DependencyError
 from debstack.log import Log
 from debstack.model.definition import Component, Definition, Target
 from debstack.model.lock import Lock, LockedComponent
-from debstack.model.places import build_requirements_lock, locks_folder, requirements_lock
+from debstack.model.places import (
+    build_requirements_lock,
+    locks_folder,
+    packaging_folder,
+    requirements_lock,
+)
 from debstack.model.requirement_inputs import (
     ReadFile,
     RequirementInputs,
@@ -27,25 +32,8 @@ from debstack.model.requirements import (
     parse_requirements,
     version_changes,
 )
-
-
-class Exported(Protocol):
-    """A commit's files: the sha256 of the tree, and a tar of it."""
-
-    @property
-    def tree(self) -> str:
-        """The digest, in hex."""
-
-    @property
-    def tar(self) -> Path:
-        """The archive."""
-
-
-class Export(Protocol):
-    """Fetches a commit; raises SourceError if its tree is not the expected one."""
-
-    def __call__(self, url: str, commit: str, expected_tree: str | None) -> Exported:
-        """Return the files of ``commit``."""
+from debstack.model.trust import policy, shown
+from debstack.steps.fetch import Exported, Wanted
 
 
 class Resolve(Protocol):
@@ -72,7 +60,7 @@ class Tools:
     """What a plan asks: ``resolve_ref`` gives the commit that a ref of a URL means now."""
 
     resolve_ref: Callable[[str, str], str]
-    export: Export
+    export: Callable[[Wanted], Exported]
     resolve: Resolve
     input_digest: InputDigest
     log: Log = field(default_factory=lambda: Log(quiet=True))
@@ -92,7 +80,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be locked: ``components`` may move, with ``upgrade`` their dependencies too."""
+    """What is to be locked: ``components`` may move, with ``upgrade`` their dependencies too.
+
+    With ``accept_moved_tags`` a tag may be another object than the previous lock says.
+    """
 
     definition: Definition
     project: Path
@@ -100,6 +91,7 @@ class Request:
     tools: Tools
     components: Collection[str]
     upgrade: bool
+    accept_moved_tags: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,16 +126,26 @@ def pin(component: Component, request: Request) -> Pinned:
     """
     name = component.name
     before = request.previous.components.get(name) if request.previous else None
+    trusted = policy(component.source, packaging_folder(request.project))
     url, ref = component.source.url, component.source.ref
-    if before and name not in request.components:
+    stays = before is not None and name not in request.components
+    if before and stays:
         url, ref, commit = before.url, before.ref, before.commit
+        trusted = replace(trusted, follows=ref)
     else:
         commit = request.tools.resolve_ref(url, ref)
-    # Whoever serves it: the same commit has the same files.
-    expected = before.tree if before and before.commit == commit else None
+    asked = Wanted(url, commit, trusted, locking=True, ask=not stays)
+    if before and before.url == url:
+        # Whoever serves it: the same commit has the same files, and a tag does not move.
+        tree = before.tree if before.commit == commit else None
+        refs = {} if request.accept_moved_tags else before.refs
+        asked = replace(asked, refs=refs, tree=tree)
     with request.tools.log.step(name, f"fetching {commit[:7]}"):
-        exported = request.tools.export(url, commit, expected)
-    after = LockedComponent(url, ref, commit, exported.tree)
+        exported = request.tools.export(asked)
+    vouched = exported.vouched
+    after = LockedComponent(
+        url, ref, commit, exported.tree, refs=vouched.refs, signer=vouched.signer
+    )
     changes = _source_changes(name, before, after)
     files: dict[str, str] = {}
     digests: dict[Purpose, dict[str, str]] = {"run": {}, "build": {}}
@@ -228,6 +230,10 @@ def _source_changes(
     if before.commit != after.commit:
         reason = f"that is {after.ref} now"
         changes.append(Change(name, f"commit {before.commit[:7]} -> {short}", reason))
+    if (set(before.refs), before.signer) != (set(after.refs), after.signer):
+        says = [f"{shown(name)} {object_id[:7]}" for name, object_id in after.refs.items()]
+        says += [after.signer] if after.signer else []
+        changes.append(Change(name, f"vouched for by {', '.join(says)}", "that is its policy"))
     return changes
 
 

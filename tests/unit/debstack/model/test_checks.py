@@ -13,6 +13,7 @@ from debstack.model.reading import load
 FEED, WEB, STACK = "components/feed.toml", "components/web.toml", "stack.toml"
 TARGET = project.STACK[project.STACK.index("[[targets]]") : project.STACK.index("[[channels]]")]
 UNIT = project.FEED[project.FEED.index("[[units]]") :]
+TRUST = "[python]"
 ENV = 'environment = { WEB_ROOT = "{root}", WEB_PORT = "{port}", SHELL = "${HOME}" }'
 
 Case = tuple[str, str, str, str, str, str]
@@ -60,6 +61,24 @@ COMPONENT_CASES: list[Case] = [
     (FEED, '"build/feed.git"', '"https://me:pw@h/x"', "source.url", "credentials", "ssh key"),
     (FEED, '"build/feed.git"', '"https://token@h/x"', "source.url", "credentials", "ssh key"),
     (FEED, '"build/feed.git"', '"--upload-pack=x"', "source.url", "option of git", "without -"),
+    (FEED, '"build/feed.git"', '"http://h/x"', "source.url", "http does not prove", "signers"),
+    (FEED, '"build/feed.git"', '"git://h/x"', "source.url", "git does not prove", "https or ssh"),
+    (FEED, '"main"', f'"{"a" * 40}"', "source.ref", "a commit vouches for nothing",
+     "source.trust.branches"),
+    (FEED, TRUST, '[source.trust]\nurls = ["git@h:x"]\n' + TRUST, "source.trust.urls",
+     "does not allow source.url", "add it"),
+    (FEED, TRUST, '[source.trust]\nurls = ["build/feed.git", "-u"]\n' + TRUST,
+     "source.trust.urls[1]", "option of git", "without -"),
+    (FEED, TRUST, '[source.trust]\nbranches = ["*"]\n' + TRUST, "source.trust.branches[0]",
+     "not the name of some branches", "release/*"),
+    (FEED, TRUST, '[source.trust]\ntags = ["refs/tags/v1"]\n' + TRUST, "source.trust.tags[0]",
+     "not the name of some tags", "v*"),
+    (FEED, TRUST, '[source.trust]\nsigners = ["alice"]\n' + TRUST, "source.trust.signers[0]",
+     "not below packaging/keys", "keys/signers/alice"),
+    (FEED, TRUST, '[source.trust]\nsigners = ["keys/alice.asc"]\n' + TRUST,
+     "source.trust.signers[0]", "among the keys that sign", "keys/signers/alice.asc"),
+    (FEED, TRUST, '[source.trust]\nsigners = ["keys/alice"]\n' + TRUST,
+     "source.trust.signers[0]", "not a regular file", "create it"),
     (FEED, '"main"', '""', "source.ref", "is empty", ""),
     (FEED, '"main"', '"-f"', "source.ref", "option of git", "without -"),
     (FEED, '"main"', '"a..b"', "source.ref", "not the name of a branch", "main"),
@@ -266,3 +285,29 @@ def test_a_unit_does_not_say_itself_where_a_credential_lies(tmp_path: Path) -> N
     (problem,) = raised.value.problems
     assert problem.key == "secrets[0].credential"
     assert "WEB_PASS_FILE" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "mistakes"),
+    [
+        ("allowed", "alice@example.org ssh-ed25519 AAAA\n", 0),
+        ("allowed", "alice@example.org\n", 1),
+        ("signers/alice.asc", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n", 0),
+        ("signers/alice.asc", "-----BEGIN PGP PRIVATE KEY BLOCK-----\n", 1),
+    ],
+)
+def test_files_of_signers_hold_public_keys(
+    tmp_path: Path, name: str, text: str, mistakes: int
+) -> None:
+    trust = f'[source.trust]\nsigners = ["keys/{name}"]\n[python]'
+    folder = project.spoil(tmp_path, FEED, "[python]", trust)
+    file = folder / "packaging/keys" / name
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    if not mistakes:
+        assert load(folder).component("feed").source.trust.signers == (f"keys/{name}",)
+        return
+    with pytest.raises(DefinitionError) as caught:
+        load(folder)
+    assert [each.key for each in caught.value.problems] == ["source.trust.signers[0]"]
+    assert "holds no public key" in caught.value.problems[0].message

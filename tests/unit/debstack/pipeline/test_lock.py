@@ -300,3 +300,41 @@ def test_check_names_a_missing_dependency_lock(locked: World) -> None:
     (locked.folder / "packaging/locks/bookworm/web.txt").unlink()
     (found,) = disagreements(locked)
     assert found.startswith("bookworm/web.txt: is missing (restore it with git")
+
+
+def test_the_lock_says_who_vouches_and_asks_the_server_only_for_what_may_move(
+    locked: World,
+) -> None:
+    commit = locked.refs[FEED_URL, "main"]
+    lock = read_lock(lock_file(locked.folder))
+    assert lock.components["feed"].refs == {"refs/heads/main": commit}
+    locked.wanted.clear()
+    locked.lock(components=["web"])
+    feed, web = locked.wanted
+    assert (feed.ask, web.ask) == (False, True)
+    assert (feed.refs, feed.tree) == (
+        lock.components["feed"].refs, lock.components["feed"].tree,
+    )  # fmt: skip
+    assert feed.policy.urls == (FEED_URL,)
+
+
+def test_moved_tags_are_accepted_only_when_asked_for(locked: World) -> None:
+    locked.wanted.clear()
+    plan(locked.definition(), locked.folder, locked.previous(), locked.tools, now=NOON)
+    assert all(each.refs for each in locked.wanted)
+    locked.wanted.clear()
+    plan(
+        locked.definition(), locked.folder, locked.previous(), locked.tools, now=NOON,
+        accept_moved_tags=True,
+    )  # fmt: skip
+    assert not any(each.refs for each in locked.wanted)
+
+
+def test_another_address_owes_nothing_to_the_refs_of_the_first(locked: World) -> None:
+    commit = locked.refs[FEED_URL, "main"]
+    locked.refs["build/new.git", "main"] = commit
+    locked.edit("components/feed.toml", FEED_URL, "build/new.git")
+    locked.wanted.clear()
+    locked.lock()
+    assert locked.wanted[0].refs == {}
+    assert locked.wanted[0].policy.urls == ("build/new.git",)

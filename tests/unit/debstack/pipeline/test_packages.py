@@ -11,7 +11,7 @@ import pytest
 from tests.unit.debstack.pipeline.release import release
 
 import tradingctl
-from debstack.model.definition import Definition
+from debstack.model.definition import Definition, Trust
 from debstack.model.lock import LockedComponent
 from debstack.pipeline import packages
 from debstack.pipeline.contents import Release
@@ -93,6 +93,17 @@ def stack_with(definition: Definition, **changes: object) -> Definition:
 def test_the_same_inputs_have_the_same_digest(demo: Release) -> None:
     assert digests(demo) == digests(demo)
     assert len(set(digests(demo).values())) == len(ALL)
+
+
+def test_the_keys_of_the_signers_count(demo: Release) -> None:
+    signers = demo.project / "packaging/keys/allowed"
+    signers.parent.mkdir()
+    signers.write_text("alice\n")
+    source = replace(demo.definition.component(WEB).source, trust=Trust(signers=("keys/allowed",)))
+    trusting = redefined(demo, lambda each: web_with(each, source=source))
+    before = digests(trusting)
+    signers.write_text("mallory\n")
+    assert changed(before, trusting) == {WEB}
 
 
 @pytest.mark.parametrize(

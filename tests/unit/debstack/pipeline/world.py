@@ -22,6 +22,8 @@ from debstack.model.requirement_inputs import RequirementInputs
 from debstack.model.requirements import LockedWheel
 from debstack.pipeline.lock import LockPlan, apply, plan
 from debstack.pipeline.pin import Tools
+from debstack.steps.fetch import Exported, Wanted
+from debstack.trust import Vouched
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 FEED_URL, WEB_URL = "build/feed.git", "git@git.example.org:demo/web.git"
@@ -42,14 +44,6 @@ def wheel(name: str, version: str) -> LockedWheel:
     )
 
 
-@dataclass(frozen=True)
-class Tree:
-    """An exported commit."""
-
-    tree: str
-    tar: Path
-
-
 @dataclass
 class World:
     """A project with two repositories; ``asked`` records every question to the outside."""
@@ -59,6 +53,7 @@ class World:
     trees: dict[str, dict[str, str]] = field(default_factory=dict)
     index: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    wanted: list[Wanted] = field(default_factory=list)
 
     def commit(self, url: str, ref: str, files: dict[str, str]) -> str:
         """Let ``ref`` of ``url`` mean a commit with ``files``."""
@@ -74,8 +69,10 @@ class World:
             raise SourceError(f"{url} has no {ref}")
         return self.refs[url, ref]
 
-    def export(self, url: str, commit: str, expected_tree: str | None) -> Tree:
-        """Return the commit's files."""
+    def export(self, wanted: Wanted) -> Exported:
+        """Return the commit's files; its refs vouch for everything."""
+        url, commit = wanted.url, wanted.commit
+        self.wanted.append(wanted)
         tar = self.folder / f"{commit}.tar"
         with tarfile.open(tar, "w") as archive:
             for name, text in self.trees[commit].items():
@@ -83,9 +80,10 @@ class World:
                 info.size = len(text.encode())
                 archive.addfile(info, io.BytesIO(text.encode()))
         tree = sha(json.dumps(self.trees[commit]))
-        if expected_tree not in (None, tree):
+        if wanted.tree not in (None, tree):
             raise SourceError(f"{url} is not what the lock says")
-        return Tree(tree, tar)
+        name = next(iter(wanted.policy.refs))
+        return Exported(commit, tree, tar, Vouched(wanted.refs or {name: commit}))
 
     def resolve(
         self,

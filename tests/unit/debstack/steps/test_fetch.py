@@ -11,9 +11,18 @@ import pytest
 from tests.unit.debstack.steps.repository import Repository
 
 from debstack.errors import SourceError
+from debstack.git import fetch_url
+from debstack.model.trust import Policy
 from debstack.process import SYSTEM_PATH, Runner
 from debstack.steps import fetch
-from debstack.steps.fetch import Exported, fetch_url, resolve_ref, subjects, tree_digest
+from debstack.steps.fetch import (
+    Exported,
+    Places,
+    Wanted,
+    resolve_ref,
+    subjects,
+    tree_digest,
+)
 
 RUNNER = Runner()
 if shutil.which("git", path=SYSTEM_PATH) is None:
@@ -32,12 +41,13 @@ def export(
     *,
     offline: bool = False,
     expected_tree: str | None = None,
+    branches: dict[str, str] | None = None,
 ) -> Exported:
-    project = repository.root.parent
-    return fetch.export(
-        repository.root.name, commit, project=project, cache=project / cache, runner=RUNNER,
-        offline=offline, expected_tree=expected_tree,
-    )  # fmt: skip
+    project, url = repository.root.parent, repository.root.name
+    anything = Policy((url,), ("refs/heads/*", "refs/tags/*"), (), "main")
+    refs = {f"refs/heads/{name}": tip for name, tip in (branches or {}).items()}
+    wanted = Wanted(url, commit, anything, refs, expected_tree, locking=not refs)
+    return fetch.export(wanted, Places(project, project / cache), RUNNER, offline=offline)
 
 
 def files(exported: Exported) -> dict[str, tarfile.TarInfo]:
@@ -81,7 +91,7 @@ def test_an_unknown_ref_is_named(repository: Repository, ref: str) -> None:
 
 
 def test_a_repository_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="git ls-remote"):
+    with pytest.raises(SourceError, match="nowhere cannot be fetched from"):
         resolve_ref("nowhere", "main", tmp_path, RUNNER)
 
 
@@ -248,8 +258,9 @@ def test_the_cache_is_enough_and_what_was_changed_there_is_noticed(repository: R
     assert export(repository, commit, offline=True) == exported
     with tarfile.open(exported.tar, "a") as archive:
         archive.addfile(tarfile.TarInfo("smuggled"))
-    with pytest.raises(SourceError, match="is not the one in the lock"):
+    with pytest.raises(SourceError, match="is not what commit") as caught:
         export(repository, commit, offline=True, expected_tree=exported.tree)
+    assert caught.value.details == ("smuggled",)
 
 
 def test_without_network_and_cache_it_says_what_to_do(repository: Repository) -> None:
