@@ -9,7 +9,9 @@
     ├── StartError                9   the built component does not start or is not healthy
     ├── SigningError             10   a key is missing or unusable, or a signature does not verify
     ├── ArchiveError             11   the apt repository cannot be read or written
-    └── ToolMissingError         12   a program that debstack runs is not installed
+    ├── ToolMissingError         12   a program that debstack runs is not installed
+    ├── VulnerableError          13   an advisory is about a distribution in the lock
+    └── AdvisoryError            14   advisories could not be looked at, so nothing is known
 
 Exit codes 0 to 2 keep their customary meaning: success, a Python traceback (a bug), wrong usage.
 """
@@ -118,3 +120,15 @@ class ToolMissingError(DebstackError):
     """A program that debstack runs is not installed."""
 
     exit_code = 12
+
+
+class VulnerableError(DebstackError):
+    """An advisory is about a distribution in the lock."""
+
+    exit_code = 13
+
+
+class AdvisoryError(DebstackError):
+    """Advisories could not be looked at, or not all of them: nothing is known."""
+
+    exit_code = 14

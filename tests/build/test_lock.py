@@ -72,6 +72,7 @@ def asking(folder: Path) -> Tools:
         export,
         partial(resolve, runner=runner),
         World(folder).input_digest,
+        World(folder).build_sdist,
     )
 
 

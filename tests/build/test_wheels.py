@@ -25,7 +25,8 @@ ASKED = RequirementInputs(
 @pytest.fixture(scope="module")
 def wheels() -> tuple[LockedWheel, ...]:
     need_index()
-    return resolve("web", ASKED, TARGET, Runner())
+    found = resolve("web", ASKED, TARGET, Runner())
+    return tuple(each for each in found if isinstance(each, LockedWheel))
 
 
 def lock_of(*wheels: LockedWheel) -> RequirementsLock:

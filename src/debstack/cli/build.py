@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -23,6 +24,8 @@ from debstack.pipeline.make import Built
 @click.option("--dry-run", is_flag=True, help="Say what would be built and why; build nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what the tools print.")
+@click.option("--vendor", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Folder of `debstack vendor` (default: vendor/, if it is there).")  # fmt: skip
 @pass_project
 def command(
     project: Project,
@@ -33,6 +36,7 @@ def command(
     dry_run: bool,
     as_json: bool,
     verbose: bool,
+    vendor: Path | None,
 ) -> None:
     """Build the packages of the locked release (or only COMPONENT...) into dist/<release>.
 
@@ -40,7 +44,7 @@ def command(
     """
     project.verbose |= verbose
     target = project.target(target_name)
-    workshop = project.workshop(jobs=jobs, offline=offline)
+    workshop = project.workshop(jobs=jobs, offline=offline, vendor=vendor)
     release = build.open_release(project.root, project.definition, project.lock, target)
     with build.locked(project.folders, project.log):
         actions = build.plan(release, project.folders, project.keys, packages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -11,13 +12,27 @@ from debstack.cli.project import Project, pass_project
 from debstack.errors import LockError
 from debstack.model.lock import Lock, read_lock
 from debstack.model.places import lock_file
+from debstack.model.wheel import normalised
 from debstack.pipeline import lock
+from debstack.pipeline.built import lock_built
 from debstack.pipeline.changes import with_changes
 from debstack.pipeline.lock_check import check
 from debstack.pipeline.packages import IBGATEWAY, input_digest
-from debstack.pipeline.pin import Tools
+from debstack.pipeline.pin import EVERYTHING, Tools
 from debstack.steps import fetch
+from debstack.steps.prove import can_isolate
 from debstack.steps.resolve import resolve
+
+
+def _moment(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Return a day or a time as the time that uv wants; a day means its beginning, in UTC."""
+    if not value:
+        return ""
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a date such as 2026-11-01") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
 
 @click.command()
@@ -25,7 +40,10 @@ from debstack.steps.resolve import resolve
               help="Say whether lock and definitions agree; write nothing.")  # fmt: skip
 @click.option("--component", "components", multiple=True,
               help="Move only this component (may be repeated).")  # fmt: skip
-@click.option("--upgrade", is_flag=True, help="Move the Python dependencies to newer versions.")
+@click.option("--upgrade", is_flag=False, flag_value="*", multiple=True, metavar="[NAME]",
+              help="Move the Python dependencies, or only NAME, to newer versions.")  # fmt: skip
+@click.option("--exclude-newer", metavar="DATE", default="", callback=_moment,
+              help="Resolve as if it were DATE (2026-11-01).")  # fmt: skip
 @click.option("--rebuild", multiple=True, metavar="PACKAGE",
               help="Give this package a new version though nothing in it changed.")  # fmt: skip
 @click.option("--accept-moved-tags", is_flag=True,
@@ -36,7 +54,8 @@ def command(
     project: Project,
     check_only: bool,
     components: tuple[str, ...],
-    upgrade: bool,
+    upgrade: tuple[str, ...],
+    exclude_newer: str,
     rebuild: tuple[str, ...],
     accept_moved_tags: bool,
     dry_run: bool,
@@ -49,13 +68,18 @@ def command(
     if check_only:
         _check(project)
         return
-    runner = project.runner
+    runner, workshop = project.runner, project.workshop()
+    workshop = replace(workshop, isolate=can_isolate(runner))
+    resolving = partial(resolve, runner=runner, exclude_newer=exclude_newer)
     tools = Tools(
         resolve_ref=lambda url, ref: fetch.resolve_ref(url, ref, project.root, runner),
         export=lambda wanted: fetch.export(
             wanted, fetch.Places(project.root, project.cache), runner
         ),
         resolve=partial(resolve, runner=runner),
+        build_sdist=lambda subject, sdist, target: lock_built(
+            subject, sdist, target, workshop, resolving
+        ),
         input_digest=partial(input_digest, project.root),
         log=project.log,
     )  # fmt: skip
@@ -67,7 +91,8 @@ def command(
         tools,
         now=datetime.now(UTC),
         components=components or None,
-        upgrade=upgrade,
+        upgrade=EVERYTHING if "*" in upgrade else {normalised(name) for name in upgrade},
+        exclude_newer=exclude_newer,
         rebuild=rebuild,
         packages=(IBGATEWAY,),
         accept_moved_tags=accept_moved_tags,

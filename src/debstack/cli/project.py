@@ -142,10 +142,20 @@ class Project:
         """Return the commits after ``first`` up to ``last``; see fetch.subjects."""
         return fetch.subjects(url, first, last, project=self.root, runner=self.runner)
 
-    def workshop(self, *, jobs: int | None = None, offline: bool = False) -> Workshop:
-        """Return what a build works with."""
+    def workshop(
+        self, *, jobs: int | None = None, offline: bool = False, vendor: Path | None = None
+    ) -> Workshop:
+        """Return what a build works with.
+
+        ``vendor`` is a folder of `debstack vendor`, by default the project's, if it has one.
+        """
         cores = len(os.sched_getaffinity(0))
-        return Workshop(self.cache, jobs or cores, offline, self.runner, self.log)
+        own = self.root / "vendor"
+        place = (vendor or own).resolve()
+        return Workshop(
+            self.cache, jobs or cores, offline, self.runner, self.log,
+            vendor=place if vendor or own.is_dir() else None,
+        )  # fmt: skip
 
 
 pass_project = click.make_pass_decorator(Project)

@@ -10,7 +10,7 @@ import click
 from debstack.cli.project import Project
 
 _COMMANDS = (
-    *("build", "diff", "fetch", "inspect", "key", "lock"),
+    *("audit", "build", "diff", "fetch", "inspect", "key", "lock", "vendor"),
     *("publish", "promote", "unpublish", "retain", "refresh", "archive"),
 )
 
@@ -32,7 +32,8 @@ class _Commands(click.Group):
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 2 wrong usage, 4 definitions, 5 lock, 6 source, 7 dependency,"
-    " 8 build, 9 start, 10 signing, 11 archive, 12 missing tool.",
+    " 8 build, 9 start, 10 signing, 11 archive, 12 missing tool, 13 advisories found,"
+    " 14 advisories could not be looked at.",
 )
 @click.option(
     "--project",

@@ -55,6 +55,30 @@ class Retention:
 
 
 @dataclass(frozen=True)
+class Accepted:
+    """An advisory that is known and accepted, why, and until which day (2026-12-31)."""
+
+    id: str
+    reason: str
+    until: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Who is asked for advisories about dependencies; see debstack.steps.advisories.
+
+    ``service`` is an address, ``database`` a zip file or folder, relative to the project.
+    ``canary`` is a distribution (``name==version``) that each of them has an advisory about.
+    """
+
+    service: str = ""
+    database: str = ""
+    max_age_days: int = 14
+    canary: str = "jinja2==2.4.1"
+    accepted: tuple[Accepted, ...] = ()
+
+
+@dataclass(frozen=True)
 class Stack:
     """The whole: packaging/stack.toml. Its own packages are called ``<name>-…``."""
 
@@ -66,6 +90,7 @@ class Stack:
     targets: tuple[Target, ...]
     channels: tuple[Channel, ...]
     retention: Retention = Retention()
+    audit: Audit = field(default_factory=Audit)
 
 
 @dataclass(frozen=True)
@@ -102,12 +127,14 @@ class Python:
 
     ``tree`` ships the repository's files beside the environment; ``wheel`` builds the repository's
     pyproject.toml and installs the wheel into it. ``requirements`` are files in the repository,
-    ``extra_requirements`` are requirements the repository forgot to name.
+    ``extra_requirements`` are requirements the repository forgot to name. ``sdists`` are the
+    distributions that may be built from source, because their authors publish no wheel.
     """
 
     install: Literal["tree", "wheel"]
     requirements: tuple[str, ...] = ()
     extra_requirements: tuple[str, ...] = ()
+    sdists: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,14 @@ class RequirementInputs:
     """What is to be resolved.
 
     ``files`` holds, by path, the texts of all files that take part, ``entries`` the paths of
-    those to begin with, ``requirements`` single requirements from elsewhere.
+    those to begin with, ``requirements`` single requirements from elsewhere. ``sdists`` are the
+    distributions that may be built from source where no wheel fits.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
     entries: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
+    sdists: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -48,13 +50,15 @@ class RequirementInputs:
 
     def digest(self, target: Target) -> str:
         """Return the sha256, in hex, of everything here and of the target's interpreter."""
-        content = {
+        content: dict[str, object] = {
             "files": dict(self.files),
             "entries": self.entries,
             "requirements": self.requirements,
             "python": target.python,
             "platform": target.platform,
         }
+        if self.sdists:
+            content["sdists"] = sorted(self.sdists)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -84,14 +88,28 @@ def run_inputs(component: str, python: Python, read: ReadFile) -> RequirementInp
     declared: tuple[str, ...] = ()
     if python.install == "wheel":
         declared = _declared(component, _pyproject(component, read))
-    return RequirementInputs(files, python.requirements, (*declared, *python.extra_requirements))
+    asked = (*declared, *python.extra_requirements)
+    return RequirementInputs(files, python.requirements, asked, python.sdists)
 
 
 def build_inputs(component: str, read: ReadFile) -> RequirementInputs:
     """Return what building ``component``'s wheel needs. Raises DependencyError."""
-    table = _pyproject(component, read).get("build-system", {})
+    return RequirementInputs(requirements=_build_requires(component, _pyproject(component, read)))
+
+
+def sdist_inputs(sdist: str, pyproject: str | None) -> RequirementInputs:
+    """Return what building the wheel of a source distribution needs. Raises DependencyError.
+
+    ``pyproject`` is the text of its pyproject.toml, if it has one.
+    """
+    table = _parse(sdist, pyproject) if pyproject is not None else {}
+    return RequirementInputs(requirements=_build_requires(sdist, table))
+
+
+def _build_requires(component: str, pyproject: dict[str, Any]) -> tuple[str, ...]:
+    table = pyproject.get("build-system", {})
     requires = table.get("requires", _DEFAULT_BUILD) if isinstance(table, dict) else ()
-    return RequirementInputs(requirements=_texts(component, "build-system.requires", requires))
+    return _texts(component, "build-system.requires", requires)
 
 
 def _gather(
@@ -155,6 +173,10 @@ def _pyproject(component: str, read: ReadFile) -> dict[str, Any]:
             f"{component}: no pyproject.toml in the repository, so no wheel can be built",
             hint="add one, or set python.install = 'tree'",
         )
+    return _parse(component, text)
+
+
+def _parse(component: str, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

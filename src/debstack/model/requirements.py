@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from debstack.errors import DependencyError
@@ -22,6 +22,11 @@ Purpose = Literal["run", "build"]
 _FIRST_LINE = "# Written by `debstack lock`; do not edit."
 _HEADER = ("component", "target", "python", "purpose", "inputs")
 _HEADER_LINE = re.compile(r"# ([a-z]+): (\S+)")
+_BUILT_FROM = re.compile(
+    r"#   built from (?P<filename>\S+\.tar\.gz) (?P<size>0|[1-9][0-9]*)"
+    r" sha256:(?P<sha256>[0-9a-f]{64})"
+)
+_BUILT_WITH = "#   with "
 _DISTRIBUTION = re.compile(
     r"(?P<name>[a-z0-9]+(-[a-z0-9]+)*)==(?P<version>[A-Za-z0-9.!+_-]+)"
     r" --hash=sha256:(?P<sha256>[0-9a-f]{64})  # (?P<filename>\S+\.whl) (?P<size>0|[1-9][0-9]*)"
@@ -29,11 +34,8 @@ _DISTRIBUTION = re.compile(
 
 
 @dataclass(frozen=True, order=True)
-class LockedWheel:
-    """One distribution: the very file that is installed.
-
-    ``name`` is normalised, ``size`` is in bytes and 0 where the index did not tell.
-    """
+class Sdist:
+    """A source distribution of which a wheel has to be built; ``size`` is in bytes, or 0."""
 
     name: str
     version: str
@@ -41,10 +43,56 @@ class LockedWheel:
     sha256: str
     size: int
 
+
+@dataclass(frozen=True, order=True)
+class BuiltFrom:
+    """What a wheel was built from: a source distribution, and with which distributions."""
+
+    filename: str
+    sha256: str
+    size: int
+    requires: tuple[LockedWheel, ...]
+
+    def lines(self) -> list[str]:
+        """Return the lines of the lock's file: comments to pip and uv."""
+        return [
+            f"#   built from {self.filename} {self.size} sha256:{self.sha256}",
+            *(f"{_BUILT_WITH}{each.line}" for each in self.requires),
+        ]
+
+
+@dataclass(frozen=True, order=True)
+class LockedWheel:
+    """One distribution: the very file that is installed.
+
+    ``name`` is normalised, ``size`` is in bytes and 0 where the index did not tell. ``built`` is
+    set where no index has the wheel.
+    """
+
+    name: str
+    version: str
+    filename: str
+    sha256: str
+    size: int
+    built: BuiltFrom | None = None
+
     @property
     def requirement(self) -> str:
         """The line that makes pip and uv accept this file and no other."""
         return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
+
+    @property
+    def line(self) -> str:
+        """The line of the lock's file."""
+        return f"{self.requirement}  # {self.filename} {self.size}"
+
+    @property
+    def sdist(self) -> Sdist | None:
+        """The source distribution that it is built from."""
+        if self.built is None:
+            return None
+        built = self.built
+        return Sdist(self.name, self.version, built.filename, built.sha256, built.size)
 
 
 @dataclass(frozen=True)
@@ -66,7 +114,8 @@ class RequirementsLock:
         header = (self.component, self.target, self.python, self.purpose, f"sha256:{self.inputs}")
         lines = [_FIRST_LINE]
         lines += [f"# {key}: {value}" for key, value in zip(_HEADER, header, strict=True)]
-        lines += [f"{each.requirement}  # {each.filename} {each.size}" for each in self.wheels]
+        for each in self.wheels:
+            lines += [each.line, *(each.built.lines() if each.built else ())]
         return "\n".join(lines) + "\n"
 
     def digest(self) -> str:
@@ -100,6 +149,9 @@ def parse_requirements(text: str, file: str) -> RequirementsLock:
     header = _parse_header(lines, file)
     wheels: list[LockedWheel] = []
     for number, line in enumerate(lines[len(header) + 1 : -1], len(header) + 2):
+        if line.startswith("#   ") and wheels:
+            wheels[-1] = _with_source(wheels[-1], line, file, number)
+            continue
         wheel = _parse_wheel(line, file, number)
         if wheels and wheel.name <= wheels[-1].name:
             reason = "named twice" if wheel.name == wheels[-1].name else "not in order"
@@ -147,6 +199,18 @@ def _parse_wheel(line: str, file: str, number: int) -> LockedWheel:
             file, number, f"{wheel.filename} is not a wheel of {wheel.name} {wheel.version}"
         )
     return wheel
+
+
+def _with_source(wheel: LockedWheel, line: str, file: str, number: int) -> LockedWheel:
+    """Return ``wheel`` with what a line below it says of its source."""
+    match = _BUILT_FROM.fullmatch(line)
+    if match and wheel.built is None:
+        built = BuiltFrom(match["filename"], match["sha256"], int(match["size"]), ())
+        return replace(wheel, built=built)
+    if wheel.built and line.startswith(_BUILT_WITH):
+        tool = _parse_wheel(line.removeprefix(_BUILT_WITH), file, number)
+        return replace(wheel, built=replace(wheel.built, requires=(*wheel.built.requires, tool)))
+    raise _malformed(file, number, f"expected what {wheel.name} is built from, got {line!r}")
 
 
 def _what_is_wrong(line: str) -> str:

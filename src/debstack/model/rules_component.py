@@ -91,6 +91,15 @@ def _python(python: Python, found: Findings) -> None:
             "such as gunicorn>=22",
         )
 
+    for n, name in enumerate(python.sdists):
+        found.require(
+            re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", name) is not None,
+            f"python.sdists[{n}]",
+            f"{name!r} is not the normalised name of a distribution",
+            re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "such as docopt",
+        )
+    found.unique("name", ((f"python.sdists[{n}]", each) for n, each in enumerate(python.sdists)))
+
 
 def _directories(component: Component, found: Findings) -> None:
     """Check that state and logs stay below the root, apart from each other and from our files."""

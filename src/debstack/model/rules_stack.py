@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from urllib.parse import urlsplit
 
 from debstack.errors import Problem
 from debstack.model import names
-from debstack.model.definition import Archive, Retention, Stack, Target
+from debstack.model.definition import Archive, Audit, Retention, Stack, Target
 from debstack.model.findings import Findings
 from debstack.model.wheel import MANYLINUX_OF, parse_platform
 
@@ -19,6 +20,7 @@ _MAINTAINER = re.compile(r"[^<>@,\s][^<>@,]* <[^<>@\s]+@[^<>@\s]+>")
 _RELEASE = re.compile(r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}\.[1-9][0-9]*")
 _SUFFIX = re.compile(r"[a-z0-9][a-z0-9.+]*")
 _WORD = re.compile(r"[a-z0-9][a-z0-9-]*")
+_CANARY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*==[0-9][0-9A-Za-z.+!-]*")
 _PYTHON = re.compile(r"3\.(0|[1-9][0-9]?)")
 
 
@@ -43,6 +45,7 @@ def stack_problems(stack: Stack) -> list[Problem]:
     _targets(stack.targets, found)
     _channels(stack, found)
     _retention(stack.retention, found)
+    _audit(stack.audit, found)
     return found.problems
 
 
@@ -152,6 +155,30 @@ def _retention(retention: Retention, found: Findings) -> None:
             f"{release!r} is not a release id",
             "such as 2026.11.23.1",
         )
+
+
+def _audit(audit: Audit, found: Findings) -> None:
+    address = urlsplit(audit.service)
+    found.require(
+        not audit.service or (address.scheme in ("http", "https") and bool(address.netloc)),
+        "audit.service",
+        f"{audit.service!r} is not a web address",
+        "https://…",
+    )
+    found.require(audit.max_age_days >= 1, "audit.max_age_days", "is below 1", "14")
+    found.require(
+        not audit.canary or _CANARY.fullmatch(audit.canary) is not None,
+        "audit.canary",
+        f"{audit.canary!r} is not a normalised name and a version",
+        "such as jinja2==2.4.1",
+    )
+    for n, each in enumerate(audit.accepted):
+        found.line(f"audit.accepted[{n}].id", each.id)
+        found.line(f"audit.accepted[{n}].reason", each.reason)
+        try:
+            date.fromisoformat(each.until)
+        except ValueError:
+            found.add(f"audit.accepted[{n}].until", f"{each.until!r} is not a day", "2026-12-31")
 
 
 def _word(key: str, name: str, found: Findings) -> None:

@@ -24,6 +24,7 @@ from debstack.model.lock import Lock, LockedComponent
 from debstack.model.places import packaging_folder
 from debstack.model.trust import policy
 from debstack.pipeline import keyring
+from debstack.pipeline.built import bring_built
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.make import Built, Order, make, recorded
 from debstack.pipeline.packages import Names, input_digest, release_packages
@@ -109,6 +110,7 @@ def fetch(release: Release, packages: Collection[str], workshop: Workshop) -> di
     Raises SourceError or DependencyError if something is not to be had or not what is locked.
     """
     sources = {}
+    workshop = replace(workshop, isolate=can_isolate(workshop.runner))
     for component in release.definition.components:
         if component.name in packages:
             with workshop.log.step(component.name, "sources and wheels"):
@@ -244,7 +246,11 @@ def _fetch(release: Release, name: str, workshop: Workshop) -> Exported:
                     f"in the file:   sha256 {lock.digest()}",
                 ],
             )
-        collect(lock, workshop.cache, release.target, workshop.runner, offline=workshop.offline)
+        bring_built(lock, release.target, workshop)
+        collect(
+            lock, workshop.cache, release.target, workshop.runner,
+            offline=workshop.offline, vendor=workshop.vendor,
+        )  # fmt: skip
     return source
 
 

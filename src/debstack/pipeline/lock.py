@@ -17,7 +17,7 @@ from debstack.model.definition import Definition
 from debstack.model.lock import FORMAT, Lock, LockedPackage, next_release, write_atomically
 from debstack.model.places import lock_file, locks_folder
 from debstack.model.rules_stack import own_packages
-from debstack.pipeline.pin import Change, Pinned, Request, Tools, pin
+from debstack.pipeline.pin import EVERYTHING, Change, Pinned, Request, Tools, pin
 
 Digests = Mapping[str, Mapping[str, str]]
 """By package and target, the sha256 of everything that enters the package."""
@@ -45,7 +45,8 @@ def plan(
     *,
     now: datetime,
     components: Collection[str] | None = None,
-    upgrade: bool = False,
+    upgrade: Collection[str] = (),
+    exclude_newer: str = "",
     rebuild: Collection[str] = (),
     packages: Sequence[str] = (),
     accept_moved_tags: bool = False,
@@ -53,11 +54,12 @@ def plan(
     """Return the lock that follows ``previous``, with every change and its reason.
 
     Only ``components`` move to what their ref means now, by default all; a new one always does.
-    ``upgrade`` lets their dependencies move too. ``rebuild`` names packages that get a new version
-    though nothing in them changed, as after an upgrade of the tools that build them. ``packages``
-    are further ones without a repository. ``accept_moved_tags`` believes the server when a tag is
-    not the object any more that the previous lock says. Raises LockError, SourceError or
-    DependencyError.
+    ``upgrade`` names the distributions that may move too, or is pin.EVERYTHING; what was uploaded
+    after ``exclude_newer`` does not count for what is resolved. ``rebuild`` names packages that get
+    a new version though nothing in them changed, as after an upgrade of the tools that build them.
+    ``packages`` are further ones without a repository. ``accept_moved_tags`` believes the server
+    when a tag is not the object any more that the previous lock says. Raises LockError,
+    SourceError or DependencyError.
     """
     everything = [component.name for component in definition.components]
     for name in components or ():
@@ -70,7 +72,11 @@ def plan(
             near = names.did_you_mean(name, all_packages(definition, packages))
             raise LockError(f"no package is called {name}", hint=near)
     asked = everything if components is None else components
-    request = Request(definition, project, previous, tools, asked, upgrade, accept_moved_tags)
+    request = Request(
+        definition, project, previous, tools, asked,
+        frozenset(upgrade), accept_moved_tags, exclude_newer,
+    )  # fmt: skip
+    _demand_known(request)
     pinned = {each.name: pin(each, request) for each in definition.components}
     changes = [change for each in pinned.values() for change in each.changes]
     changes += _removed_components(request, pinned)
@@ -84,6 +90,21 @@ def plan(
         stray_files(project, files),
         is_new=lock is not previous,
     )
+
+
+def _demand_known(request: Request) -> None:
+    """Raise LockError for a distribution that is to move and that no dependency lock has."""
+    known = {
+        line.partition("==")[0]
+        for path in locks_folder(request.project).glob("*/*.txt")
+        for line in path.read_text("utf-8", "replace").splitlines()
+        if "==" in line and not line.startswith("#")
+    }
+    for name in sorted(request.upgrade - EVERYTHING - known):
+        raise LockError(
+            f"no component depends on {name}",
+            hint=names.did_you_mean(name, sorted(known)) or "see packaging/locks",
+        )
 
 
 def apply(plan: LockPlan, project: Path) -> None:

@@ -29,6 +29,7 @@ from debstack.model.requirements import (
     LockedWheel,
     Purpose,
     RequirementsLock,
+    Sdist,
     parse_requirements,
     version_changes,
 )
@@ -47,8 +48,13 @@ class Resolve(Protocol):
         *,
         previous: Sequence[LockedWheel],
         upgrade: bool,
-    ) -> tuple[LockedWheel, ...]:
-        """Return the wheels."""
+        exclude_newer: str,
+    ) -> tuple[LockedWheel | Sdist, ...]:
+        """Return the wheels, and the sources of those that have to be built."""
+
+
+BuildSdist = Callable[[str, Sdist, Target], LockedWheel]
+"""Builds the wheel of a source distribution; see debstack.pipeline.built."""
 
 
 InputDigest = Callable[[str, Definition, LockedComponent | None, Target], str]
@@ -63,6 +69,7 @@ class Tools:
     export: Callable[[Wanted], Exported]
     resolve: Resolve
     input_digest: InputDigest
+    build_sdist: BuildSdist
     log: Log = field(default_factory=lambda: Log(quiet=True))
 
 
@@ -78,11 +85,17 @@ class Change:
         return f"{self.subject}: {self.what} ({self.reason})"
 
 
+EVERYTHING = frozenset({"*"})
+"""Every distribution may move to a newer version."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What is to be locked: ``components`` may move, with ``upgrade`` their dependencies too.
 
-    With ``accept_moved_tags`` a tag may be another object than the previous lock says.
+    ``upgrade`` is ``EVERYTHING``, or the names of the distributions that may move. What was
+    uploaded after ``exclude_newer`` (a time, RFC 3339) does not count. With ``accept_moved_tags`` a
+    tag may be another object than the previous lock says.
     """
 
     definition: Definition
@@ -90,8 +103,9 @@ class Request:
     previous: Lock | None
     tools: Tools
     components: Collection[str]
-    upgrade: bool
+    upgrade: frozenset[str] = frozenset()
     accept_moved_tags: bool = False
+    exclude_newer: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,7 +196,8 @@ def _lock_dependencies(wanted: _Wanted, request: Request) -> tuple[RequirementsL
     """Keep or renew one dependency lock."""
     tools, component, target = request.tools, wanted.component, wanted.target
     existing, reason = _trusted(wanted, request.project)
-    upgrade = request.upgrade and component in request.components
+    moving = request.upgrade if component in request.components else frozenset()
+    upgrade = moving == EVERYTHING or bool(existing and moving & existing.versions().keys())
     digest = wanted.inputs.digest(target)
     if existing and existing.inputs != digest:
         reason = "its requirements changed"
@@ -191,17 +206,36 @@ def _lock_dependencies(wanted: _Wanted, request: Request) -> tuple[RequirementsL
     if existing and not reason:
         return existing, None
     with tools.log.step(component, f"resolving for {target.name}, to {wanted.purpose} it"):
-        wheels = tools.resolve(
+        previous = existing.wheels if existing else ()
+        found = tools.resolve(
             component,
             wanted.inputs,
             target,
-            previous=existing.wheels if existing else (),
-            upgrade=upgrade,
+            previous=[each for each in previous if each.name not in moving],
+            upgrade=moving == EVERYTHING,
+            exclude_newer=request.exclude_newer,
         )
+        wheels = [_built(each, wanted, previous, upgrade, tools) for each in found]
     lock = RequirementsLock(
         component, target.name, target.python, wanted.purpose, digest, tuple(sorted(wheels))
     )
     return lock, _dependency_change(wanted, existing, lock, reason)
+
+
+def _built(
+    found: LockedWheel | Sdist,
+    wanted: _Wanted,
+    previous: Sequence[LockedWheel],
+    upgrade: bool,
+    tools: Tools,
+) -> LockedWheel:
+    """Return the wheel, the one of the previous lock if that was built from the same source."""
+    if isinstance(found, LockedWheel):
+        return found
+    for wheel in previous:
+        if wheel.sdist == found and not upgrade:
+            return wheel
+    return tools.build_sdist(wanted.component, found, wanted.target)
 
 
 def _dependency_change(

@@ -15,21 +15,37 @@ from uv import find_uv_bin
 from debstack.errors import DependencyError
 from debstack.model.definition import Target
 from debstack.model.requirement_inputs import RequirementInputs
-from debstack.model.requirements import LockedWheel
+from debstack.model.requirements import LockedWheel, Sdist
 from debstack.model.wheel import is_of, normalised, preference, runs_on
 from debstack.process import Runner, network_environment
 
 _OUTPUT = "pylock.toml"
 _REQUIREMENTS = "requirements.in"
 _WITHOUT_WHEEL = re.compile(r"Wheels are required for `([^`]+)`")
+_WITHOUT_DATE = re.compile(r"`([^`]+)` is missing an upload date")
+_YANKED = re.compile(r"`([^`=]+)==([^`]+)` is yanked(?: \(reason: \"(.*?)\"\))?")
 _ADVICE = (
     "choose a version that has a wheel for this target (extra_requirements can narrow it), "
-    "or build the wheel once and serve it from an index of your own"
+    "name it in python.sdists of packaging/components to have it built from source, "
+    "or serve a wheel from an index of your own"
 )
 
 
-def command(uv: str | Path, inputs: Sequence[str], target: Target, output: Path) -> list[str]:
-    """Return the command line that resolves the files ``inputs`` into ``output``."""
+def command(
+    uv: str | Path,
+    inputs: Sequence[str],
+    target: Target,
+    output: Path,
+    *,
+    exclude_newer: str = "",
+    sdists: Sequence[str] = (),
+) -> list[str]:
+    """Return the command line that resolves the files ``inputs`` into ``output``.
+
+    What was uploaded after ``exclude_newer`` does not count; of ``sdists`` no wheel is looked for.
+    """
+    options = ["--exclude-newer", exclude_newer] if exclude_newer else []
+    options += [word for each in sdists for word in ("--no-binary", each)]
     # fmt: off
     return [
         str(uv), "pip", "compile", *inputs,
@@ -38,7 +54,8 @@ def command(uv: str | Path, inputs: Sequence[str], target: Target, output: Path)
         "--python-version", target.python,
         "--python-platform", target.platform,
         "--only-binary", ":all:",
-        "--no-header", "--no-annotate", "--no-python-downloads", "--quiet",
+        "--no-header", "--no-annotate", "--no-python-downloads",
+        *options,
     ]
     # fmt: on
 
@@ -51,45 +68,80 @@ def resolve(
     *,
     previous: Sequence[LockedWheel] = (),
     upgrade: bool = False,
-) -> tuple[LockedWheel, ...]:
+    exclude_newer: str = "",
+) -> tuple[LockedWheel | Sdist, ...]:
     """Return every distribution that ``inputs`` need on ``target``, sorted by name.
 
     ``subject`` is whose requirements they are, for errors. Versions stay those of
-    ``previous`` where the inputs still allow them, unless ``upgrade``. Raises DependencyError if
-    there is no solution, or one without a wheel for the target.
+    ``previous`` where the inputs still allow them, unless ``upgrade``. ``exclude_newer`` is a time
+    (RFC 3339): what was uploaded later does not count. A Sdist takes the place of a wheel only
+    where ``inputs`` allow it and there is no solution without. Raises DependencyError if there is
+    no solution, or one without a wheel for the target, or one that was yanked.
     """
     if inputs.is_empty:
         return ()
+    sdists: list[str] = []
+    while True:
+        found = _attempt(
+            subject, inputs, target, runner,
+            previous=() if upgrade else previous, exclude_newer=exclude_newer, sdists=sdists,
+        )  # fmt: skip
+        if not isinstance(found, str):
+            return found
+        needed = [each for each in _wheelless(found) if each in inputs.sdists]
+        if not set(needed) - set(sdists):
+            raise _unsolvable(subject, target, found, exclude_newer)
+        sdists += [each for each in needed if each not in sdists]
+
+
+def _attempt(
+    subject: str,
+    inputs: RequirementInputs,
+    target: Target,
+    runner: Runner,
+    *,
+    previous: Sequence[LockedWheel],
+    exclude_newer: str,
+    sdists: Sequence[str],
+) -> tuple[LockedWheel | Sdist, ...] | str:
+    """Return a solution in which ``sdists`` are built, or what uv says if there is none."""
     with tempfile.TemporaryDirectory(prefix="debstack-resolve-") as name:
         folder = Path(name)
         sources = folder / "sources"
         entries = _write_inputs(inputs, sources)
         output = folder / _OUTPUT
-        if previous and not upgrade:
+        if previous:
             output.write_text(_preferences(previous), "utf-8")
         done = runner.capture(
-            command(find_uv_bin(), entries, target, output),
+            command(
+                find_uv_bin(), entries, target, output, exclude_newer=exclude_newer, sdists=sdists
+            ),
             cwd=sources,
             env=network_environment(),
             check=False,
         )
+        said = done.stderr.decode("utf-8", "replace")
         if done.returncode != 0:
-            raise _unsolvable(subject, target, done.stderr.decode("utf-8", "replace"))
-        return read_pylock(subject, output.read_text("utf-8"), target)
+            return said
+        _refuse_yanked(subject, said)
+        return read_pylock(subject, output.read_text("utf-8"), target, sdists)
 
 
-def read_pylock(subject: str, text: str, target: Target) -> tuple[LockedWheel, ...]:
-    """Return the wheels that a resolved pylock.toml names.
+def read_pylock(
+    subject: str, text: str, target: Target, sdists: Sequence[str] = ()
+) -> tuple[LockedWheel | Sdist, ...]:
+    """Return the wheels that a resolved pylock.toml names, and the source of ``sdists``.
 
     Where several run on ``target``, it is the one that pip would install. Raises DependencyError
     for a distribution without a wheel or sha256, and for a wheel that does not run on ``target``;
     all of them at once.
     """
-    wheels: list[LockedWheel] = []
+    wheels: list[LockedWheel | Sdist] = []
     mistakes: list[str] = []
     for package in tomllib.loads(text).get("packages", []):
-        found = _wheel(package, target)
-        if isinstance(found, LockedWheel):
+        built = normalised(package["name"]) in sdists
+        found = _sdist(package) if built else _wheel(package, target)
+        if not isinstance(found, str):
             wheels.append(found)
         else:
             mistakes.append(found)
@@ -99,20 +151,62 @@ def read_pylock(subject: str, text: str, target: Target) -> tuple[LockedWheel, .
             hint=_ADVICE,
             details=mistakes,
         )
-    return tuple(sorted(wheels))
+    return tuple(sorted(wheels, key=lambda each: each.name))
 
 
-def _unsolvable(subject: str, target: Target, output: str) -> DependencyError:
+def _refuse_yanked(subject: str, said: str) -> None:
+    """Raise DependencyError if uv warns that what it took was withdrawn by its authors."""
+    found = sorted(set(_YANKED.findall(" ".join(said.split()))))
+    if found:
+        names = sorted({name for name, _, _ in found})
+        raise DependencyError(
+            f"{subject}: {', '.join(f'{name} {version}' for name, version, _ in found)}:"
+            " withdrawn (yanked) by its authors",
+            hint=f"run: debstack lock --upgrade {names[0]}; if its requirements name exactly this"
+            " version, change them first",
+            details=[f"{name} {version}: {reason or 'no reason given'}"
+                     for name, version, reason in found],
+        )  # fmt: skip
+
+
+def _wheelless(output: str) -> list[str]:
+    """Return the distributions that uv could have taken, had they a wheel."""
+    return sorted({normalised(each) for each in _WITHOUT_WHEEL.findall(" ".join(output.split()))})
+
+
+def _unsolvable(subject: str, target: Target, output: str, exclude_newer: str) -> DependencyError:
     """Return the error for a resolution that failed, naming the distributions without a wheel."""
-    flat = " ".join(output.split())
-    wheelless = sorted(set(_WITHOUT_WHEEL.findall(flat)))
-    if wheelless:
+    wheelless = _wheelless(output)
+    undated = sorted(set(_WITHOUT_DATE.findall(output)))
+    if exclude_newer and undated:
+        message = f"the index does not tell when {', '.join(undated[:3])} was uploaded"
+        hint = (
+            "--exclude-newer needs an index that does (PEP 700); leave it out, or ask another one"
+        )
+    elif wheelless:
         message = f"no wheel for {target.name} of {', '.join(wheelless)}"
         hint = _ADVICE
     else:
         message = f"the requirements cannot be resolved for {target.name}"
         hint = "correct the requirements; if the index was not reached, see UV_DEFAULT_INDEX"
     return DependencyError(f"{subject}: {message}", hint=hint, details=output.strip().splitlines())
+
+
+def _sdist(package: dict[str, Any]) -> Sdist | str:
+    """Return the package's source distribution, or what is wrong with it."""
+    name, version, source = (
+        normalised(package["name"]),
+        package.get("version"),
+        package.get("sdist"),
+    )
+    if not isinstance(version, str) or not isinstance(source, dict):
+        return f"{name} {version}: has no source distribution"
+    filename, sha256 = _filename(source), source.get("hashes", {}).get("sha256")
+    if not isinstance(sha256, str):
+        return f"{name} {version}: the index gives no sha256 of {filename}"
+    if not filename.endswith(".tar.gz"):
+        return f"{name} {version}: {filename} is not a .tar.gz"
+    return Sdist(name, version, filename, sha256, int(source.get("size", 0)))
 
 
 def _wheel(package: dict[str, Any], target: Target) -> LockedWheel | str:

@@ -14,7 +14,8 @@ import shutil
 import stat
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -24,7 +25,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import build
-from debstack.errors import BuildError, DependencyError
+from debstack.errors import BuildError, DebstackError, DependencyError
 from debstack.process import Runner, base_environment
 
 # Left behind by uv: locks, activation scripts (the units name the interpreter) and a patch for a
@@ -102,6 +103,27 @@ def build_wheel(
     code, has no network. Raises DependencyError if the project asks for build requirements that
     are not in the lock.
     """
+    project = _project(source, build_environment, epoch, runner, isolate)
+    missing = _missing(project, build_environment)
+    if missing:
+        raise DependencyError(
+            "the project's build requirements are not in its lock: " + ", ".join(missing),
+            hint="run: debstack lock --upgrade",
+        )
+    with _judged():
+        return Path(project.build("wheel", destination))
+
+
+def build_requires(
+    source: Path, build_environment: Environment, runner: Runner, *, isolate: bool = False
+) -> list[str]:
+    """Return what building the project needs beyond what ``build_environment`` has."""
+    return _missing(_project(source, build_environment, 0, runner, isolate), build_environment)
+
+
+def _project(
+    source: Path, build_environment: Environment, epoch: int, runner: Runner, isolate: bool
+) -> build.ProjectBuilder:
     prefix = ["bwrap", "--unshare-net", "--dev-bind", "/", "/"] if isolate else []
 
     def call_backend(
@@ -112,18 +134,31 @@ def build_wheel(
         env = base_environment() | {"SOURCE_DATE_EPOCH": str(epoch), "PYTHONHASHSEED": "0"}
         # Nothing of the user's is its business, least of all a gpg agent.
         env |= {"HOME": str(source), "XDG_RUNTIME_DIR": str(source), **(extra_environ or {})}
+        # Where it is compiled is not to be in what is compiled.
+        env["CFLAGS"] = f"-ffile-prefix-map={source}=."
         runner.run([*prefix, *cmd], cwd=Path(cwd) if cwd else None, env=env)
 
     interpreter = build_environment.root / "bin" / "python"
-    project = build.ProjectBuilder(source, python_executable=str(interpreter), runner=call_backend)
-    required = project.build_system_requires | project.get_requires_for_build("wheel")
-    missing = [each for each in required if not _has(build_environment, Requirement(each))]
-    if missing:
-        raise DependencyError(
-            "the project's build requirements are not in its lock: " + ", ".join(sorted(missing)),
-            hint="run: debstack lock --upgrade",
-        )
-    return Path(project.build("wheel", destination))
+    return build.ProjectBuilder(source, python_executable=str(interpreter), runner=call_backend)
+
+
+@contextmanager
+def _judged() -> Iterator[None]:
+    """Say what failed when a build backend does, in place of a traceback through it."""
+    try:
+        yield
+    except (build.BuildException, build.BuildBackendException) as error:
+        cause = getattr(error, "exception", None)
+        if isinstance(cause, DebstackError):
+            raise cause from None
+        raise BuildError(f"the build backend failed: {error}") from error
+
+
+def _missing(project: build.ProjectBuilder, environment: Environment) -> list[str]:
+    """Return the build requirements of the project that ``environment`` does not meet."""
+    with _judged():
+        required = project.build_system_requires | project.get_requires_for_build("wheel")
+    return sorted(each for each in required if not _has(environment, Requirement(each)))
 
 
 def clean(environment: Environment) -> None:

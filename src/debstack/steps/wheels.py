@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +16,12 @@ from debstack.model.definition import Target
 from debstack.model.requirements import LockedWheel, RequirementsLock
 from debstack.model.wheel import pip_platforms
 from debstack.process import Runner, network_environment
+
+_YANKED = re.compile(
+    r"is a yanked version: '([^']+)' candidate \(version (\S+) at [^\n]*\n"
+    r"Reason for being yanked: ([^\n]*)"
+)
+_GONE = re.compile(r"HTTP error (404|410)|\(from versions: (?!none\b)")
 
 
 def cached(cache: Path, wheel: LockedWheel) -> Path:
@@ -40,13 +48,22 @@ def command(requirements: Path, target: Target, folder: Path) -> list[str]:
 
 
 def collect(
-    lock: RequirementsLock, cache: Path, target: Target, runner: Runner, *, offline: bool
+    lock: RequirementsLock,
+    cache: Path,
+    target: Target,
+    runner: Runner,
+    *,
+    offline: bool,
+    vendor: Path | None = None,
 ) -> tuple[Path, ...]:
     """Return the files of all wheels of ``lock``, in its order, each with its hash just verified.
 
-    What the cache lacks is downloaded first, all at once, unless ``offline``. Raises
-    DependencyError naming the distribution if a wheel cannot be had or is not the locked one.
+    What the cache lacks is taken from the folder ``vendor``, or downloaded, all at once, unless
+    ``offline``. Raises DependencyError naming the distribution if a wheel cannot be had or is not
+    the locked one.
     """
+    if vendor:
+        take(lock.wheels, vendor, cache)
     missing = [wheel for wheel in lock.wheels if not cached(cache, wheel).is_file()]
     if missing and offline:
         raise DependencyError(
@@ -57,6 +74,39 @@ def collect(
     if missing:
         _download(lock, missing, cache, target, runner)
     return verify(lock.wheels, cache)
+
+
+def take(wheels: Sequence[LockedWheel], vendor: Path, cache: Path) -> None:
+    """Copy those of ``wheels`` that the cache lacks and ``vendor`` has, proven, to the cache.
+
+    Raises DependencyError naming every file that is not the locked one.
+    """
+    wanted = [each for each in wheels if not cached(cache, each).is_file()]
+    wanted = [each for each in wanted if cached(vendor, each).is_file()]
+    for wheel, file in zip(wanted, verify(wanted, vendor), strict=True):
+        place = cached(cache, wheel)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=place.parent, prefix=".incoming-", delete=False
+        ) as new:
+            temporary = Path(new.name)
+        try:
+            shutil.copyfile(file, temporary)
+            temporary.chmod(0o644)
+            _demand(wheel, temporary)
+            temporary.replace(place)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _demand(wheel: LockedWheel, file: Path) -> None:
+    """Raise DependencyError unless ``file`` has the content of ``wheel``."""
+    got = sha256_of(file)
+    if got != wheel.sha256:
+        raise DependencyError(
+            f"{wheel.name} {wheel.version}: expected sha256 {wheel.sha256}, got {got}",
+            hint="it changed while it was copied; find out who writes there",
+        )
 
 
 def verify(wheels: Sequence[LockedWheel], cache: Path) -> tuple[Path, ...]:
@@ -75,7 +125,7 @@ def verify(wheels: Sequence[LockedWheel], cache: Path) -> tuple[Path, ...]:
     ]
     if mistakes:
         raise DependencyError(
-            f"{len(mistakes)} wheel(s) in the cache are not the locked ones",
+            f"{len(mistakes)} wheel(s) in {cache} are not the locked ones",
             hint="find out who changed them; then remove the files named above and fetch again",
             details=mistakes,
         )
@@ -103,6 +153,7 @@ def _download(
         )
         if done.returncode != 0:
             raise _refused(lock, missing, done.text)
+        _refuse_yanked(lock, done.text)
         for wheel in missing:
             _accept(lock, wheel, incoming / wheel.filename, cached(cache, wheel))
 
@@ -128,6 +179,19 @@ def _accept(lock: RequirementsLock, wheel: LockedWheel, file: Path, place: Path)
     file.rename(place)
 
 
+def _refuse_yanked(lock: RequirementsLock, output: str) -> None:
+    """Raise DependencyError if pip warns that a file was withdrawn: it downloads them as well."""
+    found = sorted(set(_YANKED.findall(output)))
+    if found:
+        raise DependencyError(
+            f"{lock.component}: {', '.join(f'{name} {version}' for name, version, _ in found)}:"
+            " withdrawn (yanked) by its authors since it was locked",
+            hint=f"run: debstack lock --upgrade {found[0][0]}",
+            details=[f"{name} {version}: {reason.strip() or 'no reason given'}"
+                     for name, version, reason in found],
+        )  # fmt: skip
+
+
 def _refused(
     lock: RequirementsLock, missing: Sequence[LockedWheel], output: str
 ) -> DependencyError:
@@ -135,18 +199,33 @@ def _refused(
     complaints = "\n".join(
         line for line in output.splitlines() if "==" in line or "ERROR" in line or "from" in line
     )
-    mismatch = "DO NOT MATCH THE HASHES" in output
     errors = complaints[complaints.find("ERROR") :] if "ERROR" in complaints else complaints
     named = [each for each in missing if f"{each.name}==" in errors.lower().replace("_", "-")]
-    subject = ", ".join(f"{each.name} {each.version}" for each in named or missing)
-    reason = (
-        "the index serves a file with another hash" if mismatch else "cannot be had from the index"
-    )
+    subjects = named or missing
+    subject = ", ".join(f"{each.name} {each.version}" for each in subjects)
+    reason, hint = _why_refused(output, subjects)
     return DependencyError(
         f"{lock.component}: {subject}: {reason}",
-        hint="do not use that file; compare with the wheel of an earlier build"
-        if mismatch
-        else "check the network and PIP_INDEX_URL; a withdrawn version is replaced with "
-        "`debstack lock --upgrade`",
+        hint=hint,
         details=output.rstrip().splitlines()[-15:],
+    )
+
+
+def _why_refused(output: str, subjects: Sequence[LockedWheel]) -> tuple[str, str]:
+    """Return what pip's output means, and what to do."""
+    if "DO NOT MATCH THE HASHES" in output:
+        return (
+            "the index serves a file with another hash",
+            "do not use that file; compare with the wheel of an earlier build",
+        )
+    if _GONE.search(output):
+        return (
+            "cannot be had from the index: it is gone from there",
+            f"run: debstack lock --upgrade {subjects[0].name}; or take the wheel from a machine"
+            " that has it: debstack vendor",
+        )
+    return (
+        "cannot be had from the index",
+        "check the network and PIP_INDEX_URL; where there is no network, build from a folder"
+        " that `debstack vendor` made",
     )

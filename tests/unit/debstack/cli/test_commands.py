@@ -18,7 +18,7 @@ from debstack.cli.root import debstack
 from debstack.errors import DebstackError, DefinitionError, LockError, Problem
 
 COMMANDS = (
-    *("build", "diff", "fetch", "inspect", "lock"),
+    *("audit", "build", "diff", "fetch", "inspect", "lock", "vendor"),
     *("publish", "promote", "unpublish", "retain", "refresh", "archive"),
 )
 

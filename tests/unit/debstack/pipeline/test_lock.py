@@ -14,6 +14,7 @@ from tests.unit.debstack.pipeline.world import (
     PYPROJECT,
     WEB_URL,
     World,
+    sha,
     snapshot,
     world,
 )
@@ -24,6 +25,7 @@ from debstack.model.places import lock_file
 from debstack.model.requirements import parse_requirements
 from debstack.pipeline.lock import plan
 from debstack.pipeline.lock_check import check
+from debstack.pipeline.pin import EVERYTHING
 
 TOMORROW = NOON + timedelta(days=1)
 
@@ -167,7 +169,7 @@ def test_extra_requirements_are_followed_without_moving_the_commit(locked: World
 
 def test_upgrade_moves_the_named_components_dependencies(locked: World) -> None:
     locked.index |= {"dash": "3", "idna": "4"}
-    planned = locked.lock(components=["web"], upgrade=True)
+    planned = locked.lock(components=["web"], upgrade=EVERYTHING)
     assert set(planned.files) == {"bookworm/web.txt"}
     assert "bookworm/web.txt: dash 2 -> 3 (an upgrade was asked for)" in str(planned.changes[0])
     assert package(locked, "feed").changed_in == "2026.11.23.1"
@@ -176,7 +178,7 @@ def test_upgrade_moves_the_named_components_dependencies(locked: World) -> None:
 
 def test_an_upgrade_that_finds_nothing_newer_is_no_release(locked: World) -> None:
     before = snapshot(locked.folder)
-    assert not locked.lock(TOMORROW, upgrade=True).is_new
+    assert not locked.lock(TOMORROW, upgrade=EVERYTHING).is_new
     assert snapshot(locked.folder) == before
 
 
@@ -338,3 +340,44 @@ def test_another_address_owes_nothing_to_the_refs_of_the_first(locked: World) ->
     locked.lock()
     assert locked.wanted[0].refs == {}
     assert locked.wanted[0].policy.urls == ("build/new.git",)
+
+
+def test_only_the_named_distribution_moves(locked: World) -> None:
+    locked.index |= {"dash": "3", "gunicorn": "23", "idna": "4"}
+    planned = locked.lock(upgrade=["dash"])
+    assert set(planned.files) == {"bookworm/web.txt"}
+    versions = parse_requirements(planned.files["bookworm/web.txt"], "web.txt").versions()
+    assert versions == {"dash": "3", "gunicorn": "22", "uvicorn": "1"}
+    assert package(locked, "feed").changed_in == "2026.11.23.1"
+
+
+def test_a_distribution_that_nobody_depends_on_is_named(locked: World) -> None:
+    with pytest.raises(LockError, match="no component depends on dahs") as raised:
+        locked.plan(upgrade=["dahs"])
+    assert raised.value.hint == "did you mean dash?"
+
+
+def test_what_is_resolved_is_resolved_as_on_that_day(locked: World) -> None:
+    locked.excluded.clear()
+    locked.plan(upgrade=EVERYTHING, exclude_newer="2026-11-01T00:00:00+00:00")
+    assert set(locked.excluded) == {"2026-11-01T00:00:00+00:00"}
+
+
+def test_what_has_no_wheel_is_built_once_and_locked_with_what_built_it(locked: World) -> None:
+    locked.edit("components/web.toml", "extra_req", 'sdists = ["dash"]\nextra_req')
+    planned = locked.lock()
+    assert locked.asked.count("build dash-2.tar.gz") == 1
+    text = planned.files["bookworm/web.txt"]
+    assert f"#   built from dash-2.tar.gz 50 sha256:{sha('source dash2')}\n#   with setup" in text
+    dash = next(each for each in parse_requirements(text, "web.txt").wheels if each.name == "dash")
+    assert dash.built is not None
+    assert [each.name for each in dash.built.requires] == ["setuptools"]
+    # Something else changes: the wheel that was built stays.
+    locked.index["pandas"] = "2"
+    locked.commit(WEB_URL, "v1.2", {"requirements.txt": "dash\npandas\n"})
+    planned = locked.lock()
+    assert "bookworm/web.txt: + pandas 2 (its requirements changed)" in str(planned.changes[1])
+    assert "build dash-2.tar.gz" not in locked.asked
+    locked.index["dash"] = "3"
+    locked.lock(upgrade=["dash"])
+    assert "build dash-3.tar.gz" in locked.asked

@@ -6,8 +6,8 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from debstack.model.lock import Lock, LockedComponent, read_lock
 from debstack.model.places import lock_file
 from debstack.model.reading import load
 from debstack.model.requirement_inputs import RequirementInputs
-from debstack.model.requirements import LockedWheel
+from debstack.model.requirements import BuiltFrom, LockedWheel, Sdist
 from debstack.pipeline.lock import LockPlan, apply, plan
 from debstack.pipeline.pin import Tools
 from debstack.steps.fetch import Exported, Wanted
@@ -44,6 +44,11 @@ def wheel(name: str, version: str) -> LockedWheel:
     )
 
 
+def sdist(name: str, version: str) -> Sdist:
+    """Return a source distribution that needs no index."""
+    return Sdist(name, version, f"{name}-{version}.tar.gz", sha(f"source {name}{version}"), 50)
+
+
 @dataclass
 class World:
     """A project with two repositories; ``asked`` records every question to the outside."""
@@ -54,6 +59,7 @@ class World:
     index: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     wanted: list[Wanted] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
 
     def commit(self, url: str, ref: str, files: dict[str, str]) -> str:
         """Let ``ref`` of ``url`` mean a commit with ``files``."""
@@ -93,8 +99,10 @@ class World:
         *,
         previous: Sequence[LockedWheel],
         upgrade: bool,
-    ) -> tuple[LockedWheel, ...]:
+        exclude_newer: str,
+    ) -> tuple[LockedWheel | Sdist, ...]:
         """Return each requirement at the index's version, or at the previous one."""
+        self.excluded.append(exclude_newer)
         self.asked.append(f"resolve {subject} {target.name}")
         before = {} if upgrade else {each.name: each.version for each in previous}
         lines = [*inputs.requirements, *"\n".join(inputs.files.values()).split("\n")]
@@ -102,7 +110,17 @@ class World:
         missing = names - self.index.keys()
         if missing:
             raise DependencyError(f"{subject}: no {missing}")
-        return tuple(wheel(name, before.get(name, self.index[name])) for name in names)
+        versions = {name: before.get(name, self.index[name]) for name in names}
+        return tuple(
+            sdist(name, version) if name in inputs.sdists else wheel(name, version)
+            for name, version in versions.items()
+        )
+
+    def build_sdist(self, subject: str, source: Sdist, target: Target) -> LockedWheel:
+        """Return a wheel that was built from ``source``."""
+        self.asked.append(f"build {source.filename}")
+        built = BuiltFrom(source.filename, source.sha256, source.size, (wheel("setuptools", "80"),))
+        return replace(wheel(source.name, source.version), built=built)
 
     def input_digest(
         self, package: str, definition: Definition, locked: LockedComponent | None, target: Target
@@ -117,7 +135,9 @@ class World:
     @property
     def tools(self) -> Tools:
         """The questions of a plan, answered by this world."""
-        return Tools(self.resolve_ref, self.export, self.resolve, self.input_digest)
+        return Tools(
+            self.resolve_ref, self.export, self.resolve, self.input_digest, self.build_sdist
+        )
 
     def definition(self) -> Definition:
         """Return what the project's files define now."""
@@ -133,12 +153,13 @@ class World:
         now: datetime = NOON,
         *,
         components: Sequence[str] | None = None,
-        upgrade: bool = False,
+        upgrade: Collection[str] = (),
+        exclude_newer: str = "",
     ) -> LockPlan:
         """Plan the next release of the project as it is."""
         return plan(
             self.definition(), self.folder, self.previous(), self.tools,
-            now=now, components=components, upgrade=upgrade,
+            now=now, components=components, upgrade=upgrade, exclude_newer=exclude_newer,
         )  # fmt: skip
 
     def lock(
@@ -146,7 +167,7 @@ class World:
         now: datetime = NOON,
         *,
         components: Sequence[str] | None = None,
-        upgrade: bool = False,
+        upgrade: Collection[str] = (),
     ) -> LockPlan:
         """Plan and apply."""
         self.asked.clear()

@@ -333,7 +333,16 @@ def signers(tmp_path: Path) -> Iterator[Signers]:
     with throwaway_home(RUNNER) as home:
         fingerprints = []
         for who in ("alice", "mallory"):
-            gpg = ["gpg", "--homedir", home, "--batch", "--passphrase", "", "--status-fd", "1"]
+            gpg: list[str | Path] = [
+                "gpg",
+                "--homedir",
+                home,
+                "--batch",
+                "--passphrase",
+                "",
+                "--status-fd",
+                "1",
+            ]
             made = RUNNER.capture([*gpg, "--quick-gen-key", f"{who}@example.org", "ed25519",
                                    "sign", "never"]).text  # fmt: skip
             fingerprints.append(made.split("KEY_CREATED ")[1].split()[1])

@@ -1,0 +1,94 @@
+"""``debstack vendor``: a folder with everything that building the locked release fetches.
+
+It has the cache's own layout, files named by what is in them, and nothing in it is believed: wheels
+are hashed when they are taken from it, and mirrors by git (debstack.mirror).
+"""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from debstack.errors import SourceError
+from debstack.model.requirements import RequirementsLock
+from debstack.model.trust import policy
+from debstack.pipeline.contents import Release, Workshop
+from debstack.steps.fetch import Places, Wanted, mirrored
+from debstack.steps.wheels import cached, verify
+
+
+@dataclass(frozen=True)
+class Vendored:
+    """What the folder has now: files and bytes, how many were new, and those of no use to it."""
+
+    files: int
+    size: int
+    added: int
+    foreign: tuple[Path, ...]
+
+
+def vendor(releases: Sequence[Release], folder: Path, workshop: Workshop) -> Vendored:
+    """Copy what ``releases`` (the locked one, for each target) need from the cache to ``folder``.
+
+    Everything was fetched before. Nothing is removed. Raises DependencyError or SourceError.
+    """
+    wanted: dict[Path, Path] = {}
+    for release in releases:
+        for lock in _locks(release):
+            verify(lock.wheels, workshop.cache)
+        wanted |= {
+            source.relative_to(_base(source, workshop)): source
+            for source in _sources(release, workshop)
+        }
+    added = 0
+    for relative, source in wanted.items():
+        added += _copy(source, folder / relative)
+    present = {path for path in folder.rglob("*") if path.is_file()}
+    foreign = tuple(sorted(present - {folder / each for each in wanted}))
+    size = sum((folder / each).stat().st_size for each in wanted)
+    return Vendored(len(wanted), size, added, foreign)
+
+
+def _locks(release: Release) -> Iterator[RequirementsLock]:
+    for component in release.definition.components:
+        yield release.requirements(component.name)
+        if component.python.install == "wheel":
+            yield release.build_requirements(component.name)
+
+
+def _sources(release: Release, workshop: Workshop) -> Iterator[Path]:
+    places = Places(release.project, workshop.cache, workshop.vendor)
+    for component in release.definition.components:
+        locked = release.lock.components[component.name]
+        trusted = policy(component.source, release.project / "packaging")
+        mirror = mirrored(Wanted(locked.url, locked.commit, trusted), places)
+        if mirror is None:
+            raise SourceError(
+                f"commit {locked.commit} of {locked.url} vanished from the cache {workshop.cache}",
+                hint="run it again",
+            )
+        yield mirror
+    for lock in _locks(release):
+        yield from (cached(workshop.cache, each) for each in lock.wheels)
+
+
+def _base(source: Path, workshop: Workshop) -> Path:
+    inside = source.is_relative_to(workshop.cache) or workshop.vendor is None
+    return workshop.cache if inside else workshop.vendor or workshop.cache
+
+
+def _copy(source: Path, target: Path) -> bool:
+    """Copy a file unless it is there with the same content; return whether it was not."""
+    if target.is_file() and filecmp.cmp(source, target, shallow=False):
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".incoming-", dir=target.parent) as folder:
+        new = Path(folder) / target.name
+        shutil.copyfile(source, new)
+        new.chmod(0o644)
+        new.replace(target)
+    return True
