@@ -29,6 +29,7 @@ from debstack.process import SYSTEM_PATH, Runner
 from debstack.steps.prove import can_isolate
 from debstack.steps.resolve import resolve
 from debstack.steps.sdist import place
+from debstack.steps.venv import venv
 from debstack.steps.wheels import cached, collect
 
 pytestmark = pytest.mark.build
@@ -279,3 +280,37 @@ def test_a_vendored_wheel_is_proven_before_it_is_used(served: Index, tmp_path: P
     assert caught.value.message == f"1 wheel(s) in {vendor} are not the locked ones"
     assert str(file) in caught.value.details[0]
     assert not (own / "wheels").exists()
+
+
+def test_the_environment_has_exactly_what_the_lock_names(served: Index, tmp_path: Path) -> None:
+    if not Path("/usr/bin/python3.11").exists():
+        pytest.skip("needs /usr/bin/python3.11")
+    served.files.append(wheel("bar", "1.0", requires="foo"))
+    asked = RequirementInputs(requirements=("bar",))
+    lock = lock_of(*resolve("web", asked, TARGET, RUNNER))
+    files = collect(lock, tmp_path / "cache", TARGET, RUNNER, offline=False)
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(lock.text())
+    made = venv(tmp_path / "venv", "3.11", requirements, files, RUNNER)
+    found = {(each.metadata["Name"], each.version) for _, each in made.distributions()}
+    assert found == {("bar", "1.0"), ("foo", "3.0")}
+    # The same file under the name of a distribution that the lock does not name.
+    with pytest.raises(DependencyError):
+        venv(tmp_path / "again", "3.11", requirements, files[:1], RUNNER)
+
+
+def test_a_wheel_that_brings_another_distribution_along_is_refused(
+    served: Index, tmp_path: Path
+) -> None:
+    if not Path("/usr/bin/python3.11").exists():
+        pytest.skip("needs /usr/bin/python3.11")
+    place = "foo-3.0.data/purelib/evil-1.0.dist-info/METADATA"
+    smuggled = {"foo.py": "", place: "Name: evil\nVersion: 1.0\n"}
+    served.files[2] = wheel("foo", "3.0", smuggled)
+    lock = lock_of(*resolve("web", FOO, TARGET, RUNNER))
+    files = collect(lock, tmp_path / "cache", TARGET, RUNNER, offline=False)
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(lock.text())
+    with pytest.raises(DependencyError, match="not what the lock names") as caught:
+        venv(tmp_path / "venv", "3.11", requirements, files, RUNNER)
+    assert caught.value.details == ("evil 1.0: installed",)

@@ -98,4 +98,6 @@ def test_a_version_that_is_gone_is_named(wheels: tuple[LockedWheel, ...], tmp_pa
     gone = replace(wheels[0], version="3.9999")
     with pytest.raises(DependencyError) as raised:
         collect(lock_of(gone), tmp_path, TARGET, Runner(), offline=False)
-    assert raised.value.message == "web: idna 3.9999: cannot be had from the index"
+    assert raised.value.message == (
+        "web: idna 3.9999: cannot be had from the index: it is gone from there"
+    )

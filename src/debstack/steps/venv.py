@@ -22,7 +22,8 @@ from pathlib import Path
 
 import uv
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
 import build
 from debstack.errors import BuildError, DebstackError, DependencyError
@@ -62,7 +63,7 @@ def venv(
     """Make the environment ``root`` from exactly the wheels that ``requirements`` lists by hash.
 
     Nothing is fetched: ``wheels`` are files. Raises DependencyError if a wheel is missing or its
-    hash is not the one listed.
+    hash is not the one listed, and if something else is installed then than what they are called.
     """
     uv_bin = _uv()
     with _wheelhouse(wheels) as (wheelhouse, env):
@@ -72,7 +73,26 @@ def venv(
             env=env,
         )  # fmt: skip
         _install(root, ["--require-hashes", "-r", requirements], wheelhouse, env, runner)
-    return Environment(root, python)
+    environment = Environment(root, python)
+    _demand_exactly(environment, wheels)
+    return environment
+
+
+def _demand_exactly(environment: Environment, wheels: Sequence[Path]) -> None:
+    """Raise DependencyError unless exactly the distributions of ``wheels`` are installed."""
+    wanted = sorted(parse_wheel_filename(each.name)[:2] for each in wheels)
+    found = sorted(
+        (canonicalize_name(each.metadata["Name"]), Version(each.version))
+        for _, each in environment.distributions()
+    )
+    if found != wanted:
+        differing = sorted(set(found) ^ set(wanted)) or found
+        raise DependencyError(
+            "what is installed is not what the lock names",
+            hint="a wheel holds other distributions than its name says; do not use it",
+            details=[f"{name} {version}: {'installed' if (name, version) in found else 'missing'}"
+                     for name, version in differing],
+        )  # fmt: skip
 
 
 def _uv() -> Path:

@@ -109,6 +109,7 @@ def test_the_keys_of_the_signers_count(demo: Release) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"url": "git@elsewhere.example.org:web.git"},
         {"commit": "1" * 40},
         {"tree": "2" * 64},
         {"requirements": {"bookworm": "3" * 64}},
