@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.build.index import TARGET
-from tests.build.server import Index, backend, index, sdist, wheel
+from tests.build.server import BACKEND, Index, backend, index, sdist, wheel
 
 from debstack.digest import sha256_of
 from debstack.errors import DependencyError
@@ -314,3 +314,32 @@ def test_a_wheel_that_brings_another_distribution_along_is_refused(
     with pytest.raises(DependencyError, match="not what the lock names") as caught:
         venv(tmp_path / "venv", "3.11", requirements, files, RUNNER)
     assert caught.value.details == ("evil 1.0: installed",)
+
+
+def test_what_uv_runs_of_a_source_can_write_nowhere_and_sees_no_keys(
+    served: Index, tmp_path: Path
+) -> None:
+    if not can_isolate(RUNNER):
+        pytest.skip("needs bubblewrap")
+    keys, written = tmp_path / "keys", tmp_path / "written"
+    keys.mkdir()
+    (keys / "secret").write_text("secret")
+    # What its metadata leaves to the build, uv has to ask the build about.
+    pyproject = (
+        '[project]\nname = "srconly"\nversion = "1.0"\ndynamic = ["dependencies"]\n'
+        '[build-system]\nrequires = ["tiny-backend"]\nbuild-backend = "tiny_backend"\n'
+    )
+    dynamic = {"pyproject.toml": pyproject, "PKG-INFO": "Metadata-Version: 1.0\n"}
+    served.files[4] = sdist("srconly", "1.0", dynamic)
+    nosy = (
+        f"import os\nassert not os.path.exists({str(keys / 'secret')!r}), 'it sees the keys'\n"
+        f"try:\n    open({str(written)!r}, 'w')\nexcept OSError:\n    pass\n"
+    )
+    served.files[5] = wheel("tiny-backend", "1.0", {"tiny_backend.py": nosy + BACKEND})
+    found = resolve("web", BUILT, TARGET, RUNNER, hidden=[keys])
+    assert "srconly" in {each.name for each in found}
+    assert "/files/tiny_backend-1.0-py3-none-any.whl" in served.asked
+    assert not written.exists()
+    with pytest.raises(DependencyError) as caught:
+        resolve("web", BUILT, TARGET, RUNNER)
+    assert any("it sees the keys" in line for line in caught.value.details)

@@ -70,13 +70,14 @@ def command(
         return
     runner, workshop = project.runner, project.workshop()
     workshop = replace(workshop, isolate=can_isolate(runner))
-    resolving = partial(resolve, runner=runner, exclude_newer=exclude_newer)
+    hidden = project.secrets if workshop.isolate else None
+    resolving = partial(resolve, runner=runner, exclude_newer=exclude_newer, hidden=hidden)
     tools = Tools(
         resolve_ref=lambda url, ref: fetch.resolve_ref(url, ref, project.root, runner),
         export=lambda wanted: fetch.export(
             wanted, fetch.Places(project.root, project.cache), runner
         ),
-        resolve=partial(resolve, runner=runner),
+        resolve=partial(resolve, runner=runner, hidden=hidden),
         build_sdist=lambda subject, sdist, target: lock_built(
             subject, sdist, target, workshop, resolving
         ),

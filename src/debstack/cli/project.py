@@ -91,6 +91,14 @@ class Project:
         found.require_channels([each.name for each in self.definition.stack.channels])
         return found
 
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """Folders that other people's code, where it has to be run, has no business in."""
+        home = Path.home()
+        runtime = os.environ.get("XDG_RUNTIME_DIR")
+        given = [home / ".gnupg", home / ".ssh", self.folders.build / "keys"]
+        return tuple(given + ([Path(runtime)] if runtime else []))
+
     def target(self, name: str | None) -> Target:
         """Return the target called ``name``, by default the first one."""
         targets = {each.name: each for each in self.definition.stack.targets}

@@ -69,13 +69,16 @@ def resolve(
     previous: Sequence[LockedWheel] = (),
     upgrade: bool = False,
     exclude_newer: str = "",
+    hidden: Sequence[Path] | None = None,
 ) -> tuple[LockedWheel | Sdist, ...]:
     """Return every distribution that ``inputs`` need on ``target``, sorted by name.
 
     ``subject`` is whose requirements they are, for errors. Versions stay those of
     ``previous`` where the inputs still allow them, unless ``upgrade``. ``exclude_newer`` is a time
     (RFC 3339): what was uploaded later does not count. A Sdist takes the place of a wheel only
-    where ``inputs`` allow it and there is no solution without. Raises DependencyError if there is
+    where ``inputs`` allow it and there is no solution without; what uv runs of it, to learn what it
+    needs, can write nowhere and not see the folders ``hidden``, unless these are None (where
+    bubblewrap does not work). Raises DependencyError if there is
     no solution, or one without a wheel for the target, or one that was yanked.
     """
     if inputs.is_empty:
@@ -85,6 +88,7 @@ def resolve(
         found = _attempt(
             subject, inputs, target, runner,
             previous=() if upgrade else previous, exclude_newer=exclude_newer, sdists=sdists,
+            hidden=hidden,
         )  # fmt: skip
         if not isinstance(found, str):
             return found
@@ -103,6 +107,7 @@ def _attempt(
     previous: Sequence[LockedWheel],
     exclude_newer: str,
     sdists: Sequence[str],
+    hidden: Sequence[Path] | None,
 ) -> tuple[LockedWheel | Sdist, ...] | str:
     """Return a solution in which ``sdists`` are built, or what uv says if there is none."""
     with tempfile.TemporaryDirectory(prefix="debstack-resolve-") as name:
@@ -112,19 +117,30 @@ def _attempt(
         output = folder / _OUTPUT
         if previous:
             output.write_text(_preferences(previous), "utf-8")
-        done = runner.capture(
-            command(
-                find_uv_bin(), entries, target, output, exclude_newer=exclude_newer, sdists=sdists
-            ),
-            cwd=sources,
-            env=network_environment(),
-            check=False,
+        asked = command(
+            find_uv_bin(), entries, target, output, exclude_newer=exclude_newer, sdists=sdists
         )
+        env = network_environment()
+        if sdists and hidden is not None:
+            asked = [*_sandbox(folder, hidden), *asked]
+            env = {name: value for name, value in env.items() if name != "SSH_AUTH_SOCK"}
+            env |= {"UV_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder)}
+        done = runner.capture(asked, cwd=sources, env=env, check=False)
         said = done.stderr.decode("utf-8", "replace")
         if done.returncode != 0:
             return said
         _refuse_yanked(subject, said)
         return read_pylock(subject, output.read_text("utf-8"), target, sdists)
+
+
+def _sandbox(folder: Path, hidden: Sequence[Path]) -> list[str]:
+    """Return what lets a program write below ``folder`` only, and not see ``hidden``."""
+    there = [str(each) for each in hidden if each.is_dir()]
+    return [
+        "bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc",
+        *(word for each in there for word in ("--tmpfs", each)),
+        "--bind", str(folder), str(folder), "--unshare-pid", "--die-with-parent",
+    ]  # fmt: skip
 
 
 def read_pylock(
