@@ -168,10 +168,12 @@ def _ssh_signer(git: Git, commit: str, files: tuple[Path, ...]) -> tuple[str, li
 def _gpg_signer(git: Git, commit: str, files: tuple[Path, ...]) -> tuple[str, list[str]]:
     with throwaway_home(git.runner) as home:
         gpg: list[str | Path] = ["gpg", "--homedir", home, "--batch", "--no-autostart"]
+        # From the files: the machine's configuration may have gpg fetch keys by itself.
+        allowed: set[str] = set()
         for file in files:
             git.runner.capture([*gpg, "--import", file])
-        listing = git.runner.capture([*gpg, "--with-colons", "--fingerprint"]).text.splitlines()
-        allowed = _primary_fingerprints(listing)
+            listing = git.runner.capture([*gpg, "--with-colons", "--show-keys", file]).text
+            allowed |= _primary_fingerprints(listing.splitlines())
         done = git.runner.capture(
             ["git", "-C", git.root, "-c", "gpg.program=/usr/bin/gpg",
              "verify-commit", "--raw", commit],

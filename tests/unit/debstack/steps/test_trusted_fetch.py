@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from tests.unit.debstack.steps.repository import Repository
 
-from debstack import mirror
+from debstack import mirror, trust
 from debstack.errors import SourceError
 from debstack.gpg import throwaway_home
 from debstack.model.trust import Policy
@@ -387,6 +388,17 @@ def test_a_commit_that_is_not_signed_by_an_allowed_key_is_refused(
         error = world.refused(Wanted(URL, commit, policy, locking=True, ask=True))
         assert error.message == f"commit {commit} of demo is not signed by an allowed key"
         assert any(said in line for line in error.details), error.details
+
+
+def test_a_key_that_gpg_knows_from_elsewhere_is_not_an_allowed_one(
+    world: World, signers: Signers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = signers.gpg(world.repository, signers.mallory)
+    policy = signed(signers.export_key(signers.alice))
+    monkeypatch.setattr(trust, "throwaway_home", lambda _: nullcontext(signers.home))
+    error = world.refused(Wanted(URL, commit, policy, locking=True, ask=True))
+    assert any("GOODSIG" in line for line in error.details)
+    assert "is not signed by an allowed key" in error.message
 
 
 def test_a_signature_on_other_content_is_refused(world: World, signers: Signers) -> None:
