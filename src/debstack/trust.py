@@ -109,6 +109,12 @@ def _containing(
         for name in matching(mirror.refs, policy.refs):
             if git.reaches(commit, mirror.refs[name]):
                 return {name: mirror.refs[name]}
+    if not locking and not matching(recorded, policy.refs):
+        raise SourceError(
+            f"packaging/repos.lock does not say which of these has commit {commit} of {url}:"
+            f" {policy}",
+            hint="find out whether it was edited; then restore it with git, or run: debstack lock",
+        )
     raise SourceError(
         f"commit {commit} of {url} is in the history of none of: {policy}",
         hint="somebody may have pushed it elsewhere, or rewritten the history; if it was reviewed,"

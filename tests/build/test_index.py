@@ -207,6 +207,14 @@ def test_what_has_no_wheel_is_built_from_locked_tools(
     assert parse_requirements(text, "web.txt") == lock_of(built)
 
 
+def test_what_was_built_is_installed_from_the_lock(built: LockedWheel, tmp_path: Path) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(lock_of(built).text())
+    files = collect(lock_of(built), tmp_path / "cache", TARGET, RUNNER, offline=True)
+    made = venv(tmp_path / "venv", "3.11", requirements, files, RUNNER)
+    assert (made.site_packages / "srconly.py").read_text() == "X = 1\n"
+
+
 def test_another_machine_builds_the_same_wheel_with_the_tools_in_the_lock(
     built: LockedWheel, served: Index, tmp_path: Path
 ) -> None:

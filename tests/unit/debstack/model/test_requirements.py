@@ -6,8 +6,10 @@ import pytest
 
 from debstack.errors import DependencyError
 from debstack.model.requirements import (
+    BuiltFrom,
     LockedWheel,
     RequirementsLock,
+    Sdist,
     parse_requirements,
     version_changes,
 )
@@ -78,6 +80,41 @@ def test_anything_else_is_refused_with_file_and_line(
         parse_requirements(TEXT.replace(old, new, 1), "locks/web.txt")
     assert raised.value.message.startswith(f"locks/web.txt, line {line}: "), raised.value.message
     assert message in raised.value.message
+
+
+BUILT = f"""\
+docopt==0.6.2 --hash=sha256:{A}  # docopt-0.6.2-py2.py3-none-any.whl 13723
+#   built from docopt-0.6.2.tar.gz 25901 sha256:{B}
+#   with setuptools==84.2.1 --hash=sha256:{B}  # setuptools-84.2.1-py3-none-any.whl 876263
+"""
+
+
+def test_what_was_built_says_from_what_and_with_what() -> None:
+    text = TEXT.replace("idna==", BUILT + "idna==", 1)
+    parsed = parse_requirements(text, "web.txt")
+    assert parsed.text() == text
+    docopt = parsed.wheels[0]
+    tool = LockedWheel("setuptools", "84.2.1", "setuptools-84.2.1-py3-none-any.whl", B, 876263)
+    assert docopt.built == BuiltFrom("docopt-0.6.2.tar.gz", B, 25901, (tool,))
+    assert docopt.sdist == Sdist("docopt", "0.6.2", "docopt-0.6.2.tar.gz", B, 25901)
+    assert parsed.digest() != LOCK.digest()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("#   built from docopt", "#   made from docopt"),
+        ("#   built from", "#   with"),
+        ("tar.gz 25901", "zip 25901"),
+        ("#   with setuptools==84.2.1", "#   with setuptools==84.2"),
+        (f"sha256:{B}\n#   with", f"sha256:{B}\n#   built from a.tar.gz 1 sha256:{B}\n#   with"),
+    ],
+)
+def test_what_it_was_built_from_is_as_strict(old: str, new: str) -> None:
+    assert old in BUILT
+    text = TEXT.replace("idna==", BUILT.replace(old, new, 1) + "idna==", 1)
+    with pytest.raises(DependencyError, match=r"web\.txt, line (8|9)"):
+        parse_requirements(text, "web.txt")
 
 
 def test_an_empty_file_is_refused() -> None:

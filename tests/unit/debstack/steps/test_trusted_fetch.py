@@ -114,6 +114,13 @@ def test_a_lock_that_was_edited_to_another_commit_is_refused(world: World) -> No
         assert "history of none of" in world.refused(edited, offline=offline).message
 
 
+def test_a_lock_that_does_not_say_who_vouches_is_refused(world: World) -> None:
+    wanted = world.lock(world.repository.commit({"app.py": "1"}))
+    for refs in ({}, {"refs/heads/other": wanted.commit}):
+        error = world.refused(replace(wanted, refs=refs), offline=True)
+        assert error.message.startswith("packaging/repos.lock does not say which of these has")
+
+
 def test_a_branch_that_was_rewritten_does_not_vouch_any_more(world: World) -> None:
     world.repository.commit({"app.py": "0"})
     commit = world.repository.commit({"app.py": "1"})
