@@ -70,6 +70,11 @@ def command(
         return
     runner, workshop = project.runner, project.workshop()
     workshop = replace(workshop, isolate=can_isolate(runner))
+    if exclude_newer and not upgrade:
+        project.log.warn(
+            "--exclude-newer is about what is resolved now; what is locked already stays as it is"
+            " (--upgrade moves it)"
+        )
     hidden = project.secrets if workshop.isolate else None
     resolving = partial(resolve, runner=runner, exclude_newer=exclude_newer, hidden=hidden)
     tools = Tools(

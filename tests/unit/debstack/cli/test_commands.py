@@ -62,7 +62,8 @@ def test_help_is_quick_because_it_loads_no_command(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "arguments",
     [["bulid"], ["build", "--jobs", "0"], ["build", "--no-such"], ["diff", "none", "none"],
-     ["--project", "/nowhere", "build"]],
+     ["--project", "/nowhere", "build"], ["lock", "--exclude-newer", "soon"],
+     ["build", "--vendor", "/nowhere"]],
 )  # fmt: skip
 def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
     result = invoke(*arguments)
