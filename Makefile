@@ -2,8 +2,8 @@
 
 BUILD_PACKAGES := python3-venv git dpkg-dev debhelper dh-python lintian bubblewrap gpg gpg-agent \
 	gpgv gpgconf zstd make
-TEST_PACKAGES := $(BUILD_PACKAGES) apt-utils chromium chromium-driver debsig-verify iproute2 \
-	mmdebstrap rsync shellcheck strace systemd-container util-linux
+TEST_PACKAGES := $(BUILD_PACKAGES) apt-utils caddy chromium chromium-driver debsig-verify iproute2 \
+	mmdebstrap nginx-light rclone rsync shellcheck strace systemd-container util-linux
 PYTHON := .venv/bin/python
 # Two files of tests at a time: those of the system wait for services more than they compute.
 PYTEST := $(PYTHON) -m pytest --numprocesses 2 --dist loadfile

@@ -11,7 +11,7 @@ from debstack.cli.project import Project
 
 _COMMANDS = (
     *("audit", "build", "diff", "fetch", "inspect", "key", "lock", "vendor"),
-    *("publish", "promote", "unpublish", "retain", "refresh", "archive"),
+    *("publish", "promote", "unpublish", "retain", "refresh", "archive", "serve"),
 )
 
 

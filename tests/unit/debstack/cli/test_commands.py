@@ -19,7 +19,7 @@ from debstack.errors import DebstackError, DefinitionError, LockError, Problem
 
 COMMANDS = (
     *("audit", "build", "diff", "fetch", "inspect", "lock", "vendor"),
-    *("publish", "promote", "unpublish", "retain", "refresh", "archive"),
+    *("publish", "promote", "unpublish", "retain", "refresh", "archive", "serve"),
 )
 
 
