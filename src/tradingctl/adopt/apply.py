@@ -63,8 +63,9 @@ def carry_out(server: Server, inventory: Inventory, adoption: Adoption) -> Adopt
             _require_quiet(server, inventory, adoption)
             checked = True
         if step.kind not in (Kind.STOP, Kind.UNIT, Kind.CRONTAB, Kind.TREE) and not closed:
-            # Who opened a database before its tree was moved aside still writes to it.
-            _require_quiet(server, inventory, adoption)
+            # Who opened a database before its tree was moved aside still writes to it; a script
+            # that opens one for each row does not find it any more.
+            _require_quiet(server, inventory, adoption, opened=True)
             closed = True
         if step.kind not in (Kind.STOP, Kind.UNIT) and not reloaded:
             systemd.reload(server)
@@ -167,10 +168,12 @@ def _stop(server: Server, unit: str) -> None:
         )
 
 
-def _require_quiet(server: Server, inventory: Inventory, adoption: Adoption) -> None:
-    """Raise AdoptionError while a process still has what is going to be moved."""
+def _require_quiet(
+    server: Server, inventory: Inventory, adoption: Adoption, opened: bool = False
+) -> None:
+    """Raise AdoptionError while a process still has what is moved; ``opened`` counts, too."""
     deadline = server.clock.now() + FREE_SECONDS
-    while found := _busy(server, inventory, adoption):
+    while found := _busy(server, inventory, adoption, opened):
         if server.clock.now() >= deadline:
             raise AdoptionError(
                 f"after every unit was stopped there is still {found}",
@@ -179,7 +182,7 @@ def _require_quiet(server: Server, inventory: Inventory, adoption: Adoption) -> 
         server.clock.sleep(INTERVAL)
 
 
-def _busy(server: Server, inventory: Inventory, adoption: Adoption) -> str:
+def _busy(server: Server, inventory: Inventory, adoption: Adoption, opened: bool) -> str:
     proc = server.paths.proc
     ports = {
         unit.port
@@ -193,13 +196,13 @@ def _busy(server: Server, inventory: Inventory, adoption: Adoption) -> str:
         for place in (Path(step.source), Path(step.target)):
             for stray in processes.from_tree(proc, place.resolve()) if place.is_dir() else ():
                 return f"{stray}, which runs from {step.source}"
-    opened = [
+    old = [
         Database(
             step.component, Path(step.source).name, record.place_of(adoption, Path(step.source))
         )
         for step in adoption.of(Kind.DATABASE)
     ]
-    for found in holders(server.paths, opened):
+    for found in holders(server.paths, old) if opened else ():
         # Not what it was started with, which may hold secrets.
         return f"{processes.of_number(proc, found.split()[1])} with a database open"
     return ""
