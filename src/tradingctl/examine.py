@@ -21,6 +21,7 @@ UNIT_STATE = "unit state"
 INTERVAL = 0.25  # seconds between two looks
 ANSWERED_INTERVAL = 1.0  # the same for a unit whose answer was bad: it logs each time
 SETTLED = 2.0  # seconds after which a process has certainly changed to its working directory
+ORDERED_SECONDS = 2.0  # until systemd has surely begun what it was told to
 # Exit statuses of a process that was sent SIGTERM: the signal itself, or a shell's way to say it.
 ENDED_BY_SYSTEMD = (0, signal.SIGTERM, 128 + signal.SIGTERM)
 ROOT_NEEDED = "not checked, needs root: "
@@ -192,7 +193,13 @@ class Examination:
         if state.active == "active":
             return
         # One that systemd ended because it did not become ready has not crashed: it is asked why.
-        crashed = state.sub == "auto-restart" and state.exit_status not in ENDED_BY_SYSTEMD
+        # What waits to be restarted in the first moments may have crashed before it was ordered to
+        # start just now.
+        crashed = (
+            state.sub == "auto-restart"
+            and state.exit_status not in ENDED_BY_SYSTEMD
+            and self.server.clock.now() - self.began >= ORDERED_SECONDS
+        )
         got = f"{state.active} ({state.sub})"
         if state.result not in ("", "success") or state.exit_status:
             got += f", result {state.result}, exit status {state.exit_status}"

@@ -150,6 +150,13 @@ def test_a_port_nobody_listens_on_is_waited_for_until_the_deadline(machine: Mach
     assert sum(machine.clock.slept) == pytest.approx(5.0)
 
 
+def test_a_crash_from_before_it_was_ordered_to_start_is_none(machine: Machine) -> None:
+    machine.healthy(stream())
+    crashed = {"ActiveState": "activating", "SubState": "auto-restart", "ExecMainStatus": "1"}
+    states(machine, {"MainPID": "0", **crashed}, {})
+    assert verified(machine).result is Result.OK
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -161,7 +168,8 @@ def test_a_unit_that_failed_is_not_waited_for(machine: Machine, change: dict[str
     machine.healthy(stream())
     states(machine, {"MainPID": "0", **change})
     assert failure(machine).check == "unit state"
-    assert machine.clock.slept == []
+    # Not to its deadline: only until a start that was ordered just now has surely begun.
+    assert sum(machine.clock.slept) == (0 if change["ActiveState"] == "failed" else 2)
 
 
 def test_a_unit_that_is_starting_is_waited_for(machine: Machine) -> None:

@@ -51,6 +51,7 @@ def test_what_counts_of_a_component_is_all_of_it_on_the_target() -> None:
     assert component_document(WEB, "trixie") == {
         "url": WEB.url, "ref": "main", "commit": "1" * 40, "tree": "2" * 64,
         "requirements": {"trixie": "4" * 64}, "build_requirements": {"trixie": "5" * 64},
+        "refs": {}, "signer": "",
     }  # fmt: skip
 
 
