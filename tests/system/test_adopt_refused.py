@@ -119,3 +119,16 @@ def test_process_that_was_started_by_hand(hand_made: HandMade, slim: Project) ->
             said = refusal(machine)
             assert "worker.py" in said
             assert not started.ended
+
+
+def test_worker_that_sends_orders_where_nobody_said_production(
+    hand_made: HandMade, slim: Project
+) -> None:
+    with hand_made_server(hand_made, slim) as machine:
+        said = refusal(machine)
+        assert "AT_WORKER_MODE is paper-send, and this machine is staging" in said
+        assert "next: tradingctl environment production" in said
+        machine.run("tradingctl", "environment", "production")
+        assert_taken_over(machine, slim)
+        environment = machine.read("/etc/trading/secrets/automatictrader-api.env")
+        assert "AT_WORKER_MODE=paper-send" in environment
