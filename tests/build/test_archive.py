@@ -30,6 +30,7 @@ from tests.build.archive import (
 from debstack import gpg
 from debstack.archive.suite import Publication
 from debstack.archive.tree import Tree, locked
+from debstack.archive.verify import Examination
 from debstack.errors import ArchiveError
 from debstack.keys import Keys, load
 from debstack.log import Log
@@ -264,7 +265,7 @@ def test_a_second_publisher_waits_and_says_so(archive: Archive, debs: dict[str, 
 
 # Publishes, and kills itself at the k-th of the calls that change something for good.
 KILLED = """
-import os, signal, sys, tempfile
+import itertools, os, signal, sys, tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from debstack.archive.publish import Publisher
@@ -273,13 +274,12 @@ from debstack.log import Log
 from debstack.process import Runner
 from tests.build.archive import SUITE
 root, build, point, *debs = sys.argv[1:]
-keys, count = load(Path(build), {}, Runner()), 0
+keys, counter = load(Path(build), {}, Runner()), itertools.count(1)
 def dying(call):
     def wrapper(*args, **kwargs):
-        global count
-        count += 1
+        number = next(counter)  # in one step: fsync is called by several threads
         print("call", *map(str, args), flush=True)
-        if count == int(point):
+        if number == int(point):
             os.kill(os.getpid(), signal.SIGKILL)
         return call(*args, **kwargs)
     return wrapper
@@ -341,6 +341,21 @@ def test_the_link_leads_somewhere_all_the_time(
         assert copy.live(INRELEASE).is_file()
         committed = Tree(copy.root).live(SUITE.name) == 3
         assert committed == (point > commit)
+
+
+def test_an_outdated_generation_that_was_not_removed_yet_harms_nobody(
+    grown: Archive, tmp_path: Path, debs: dict[str, Path]
+) -> None:
+    calls = calls_of(grown, tmp_path / "spare", debs["hello 1.10"])
+    commit = max(number for number, call in enumerate(calls, 1) if "/dists/" in call)
+    assert publish_killed(grown, commit + 2, debs["hello 1.10"]).returncode == -9
+    tree = Tree(grown.root)
+    assert (tree.live(SUITE.name), tree.numbers(SUITE.name)) == (3, [1, 2, 3])
+    found = Examination(tree, datetime.now(UTC), RUNNER).examine()
+    assert [each.problem for each in found if each.place.endswith("/1")] == [
+        "is outdated; the next publication removes it"
+    ]
+    assert [each for each in found if each.harmful] == []
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.2, 0.3, 0.45, 0.6, 0.75, 0.85, 0.95])

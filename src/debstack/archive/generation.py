@@ -90,6 +90,7 @@ class Writer:
             release=release.constant_fields(self.suite, development=development),
             blobs=tuple(_blob(path, packed) for path, packed in shipped.items()),
             dropped=tuple(dropped),
+            carried=tuple(each.generation for each in self.earlier),
         )
 
     def _write_index(self, folder: Path, path: str, packed: bytes) -> None:

@@ -26,7 +26,9 @@ class Manifest:
 
     ``blobs`` are the by-hash files of its own indexes, relative to the generation; ``release`` are
     the fields of its Release file that do not change from one publication to the next; ``dropped``
-    are the files of the pool that the generation before it offered and this one does not.
+    are the files of the pool that the generation before it offered and this one does not;
+    ``carried`` are the earlier generations whose indexes it has too, for clients that still have
+    their InRelease.
     """
 
     generation: int
@@ -36,6 +38,7 @@ class Manifest:
     release: Mapping[str, str]
     blobs: tuple[str, ...]
     dropped: tuple[str, ...]
+    carried: tuple[int, ...]
 
     def dump(self) -> bytes:
         """Return the manifest as JSON."""
@@ -48,6 +51,7 @@ class Manifest:
             "release": dict(self.release),
             "blobs": self.blobs,
             "dropped": self.dropped,
+            "carried": self.carried,
         }
         return f"{json.dumps(document, indent=1)}\n".encode()
 
@@ -65,8 +69,9 @@ def parse(text: bytes, path: Path) -> Manifest:
             signers=tuple(data["signers"]),
             release=data["release"],
             blobs=tuple(data["blobs"]),
-            # The first format knew of no package that goes.
+            # The first format knew of no package that goes, and did not say what it carries.
             dropped=tuple(data.get("dropped", ())),
+            carried=tuple(data.get("carried", ())),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ArchiveError(

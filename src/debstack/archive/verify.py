@@ -93,7 +93,7 @@ class Examination:
         if not read or read[-1].generation != number:
             return
         self._live(suite, read[-1])
-        self._carried_over(suite, read)
+        self._carried_over(suite, read[:-1], read[-1])
         self._apt(suite, read[-1])
 
     def _generation(self, suite: str, number: int) -> Manifest | None:
@@ -169,9 +169,14 @@ class Examination:
         if live.published - self.now > _AHEAD:
             self._report(suite, f"is dated in the future: {live.published:%Y-%m-%d %H:%M:%S}")
 
-    def _carried_over(self, suite: str, generations: Sequence[Manifest]) -> None:
+    def _carried_over(self, suite: str, earlier: Sequence[Manifest], live: Manifest) -> None:
         folder = self.tree.dist(suite)
-        for each in generations:
+        for each in earlier:
+            if each.generation not in live.carried:
+                where = self.tree.generation(suite, each.generation)
+                # Its publisher was stopped between the commit and the collection.
+                self._report(where, "is outdated; the next publication removes it", harmful=False)
+                continue
             for name in each.blobs:
                 if not (folder / name).is_file():
                     text = f"generation {each.generation} needs {name}, which is not there any more"

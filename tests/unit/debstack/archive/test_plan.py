@@ -50,6 +50,7 @@ def manifest(*, published: datetime = NOW, generation: int = 1, key: Key = KEY) 
         release=constant_fields(SUITE, development=key.development),
         blobs=("main/binary-amd64/by-hash/SHA256/00",),
         dropped=("pool/main/h/hello/hello_0.1_amd64.deb",),
+        carried=(),
     )
 
 
