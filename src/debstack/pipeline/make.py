@@ -13,7 +13,7 @@ from debstack.errors import DebstackError
 from debstack.gpg import Key
 from debstack.keys import Keys
 from debstack.model.definition import Component
-from debstack.pipeline import contents
+from debstack.pipeline.assemble import Parts, assemble
 from debstack.pipeline.attest import Attested, attest
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.keyring import trusted_keys
@@ -99,35 +99,25 @@ def _signer(release: Release, order: Order, keys: Keys) -> Key:
 
 
 def _build(release: Release, keys: Keys, order: Order, folder: Path, workshop: Workshop) -> Package:
-    name = order.package
-    kind = kind_of(name, release.definition)
-    if kind == "component":
-        assert order.tar is not None  # noqa: S101  (components are fetched before they are made)
-        component = release.definition.component(name)
-        described = contents.component_contents(release, component, order.tar, folder, workshop)
-        return _build_and_prove(release, component, described, order, folder, workshop)
-    if kind == "common":
-        contents.common_contents(release, folder)
-    elif kind == "stack":
-        contents.stack_contents(release, folder)
-    elif kind == "ibgateway":
-        contents.ibgateway_contents(release, name, folder)
-    else:
-        contents.keyring_contents(
-            release,
-            order.version,
-            trusted_keys(release.project, keys, workshop.runner),
-            keys.development,
-            folder,
-        )
-    return _package(name, folder, workshop)
+    described = assemble(release, _parts(release, keys, order, workshop), folder, workshop)
+    if described is None:
+        return _package(order.package, folder, workshop)
+    component = release.definition.component(order.package)
+    return _build_and_prove(release, component, described, folder, workshop)
+
+
+def _parts(release: Release, keys: Keys, order: Order, workshop: Workshop) -> Parts:
+    parts = Parts(order.package, order.version, order.tar)
+    if kind_of(order.package, release.definition) != "keyring":
+        return parts
+    trusted = trusted_keys(release.project, keys, workshop.runner)
+    return replace(parts, trusted=trusted, development=keys.development)
 
 
 def _build_and_prove(
     release: Release,
     component: Component,
     described: description.Component,
-    order: Order,
     folder: Path,
     workshop: Workshop,
 ) -> Package:
