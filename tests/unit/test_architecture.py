@@ -24,7 +24,7 @@ LAYERS = (
     ("debstack.git",),
     ("debstack.process",),
     ("debstack.model",),
-    ("debstack.log", "debstack.errors", "debstack.digest"),
+    ("debstack.log", "debstack.errors", "debstack.digest", "debstack.once"),
 )
 PROCESS_STARTERS = {"debstack.process", "debstack.trial", "tradingctl.process"}
 

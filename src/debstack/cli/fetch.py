@@ -8,18 +8,24 @@ import click
 
 from debstack.cli.project import Project, pass_project
 from debstack.pipeline import build
+from debstack.pipeline.rooted import needs_root, prepare
 
 
 @click.command(short_help="Bring sources and wheels into the cache.")
-@click.option("--target", "target_name", help="Debian release to fetch for (default: the first).")
+@click.option("--target", "target_name", metavar="NAME|all",
+              help="Debian release to fetch for (default: this machine's).")  # fmt: skip
 @click.option("--vendor", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="Folder of `debstack vendor` (default: vendor/, if it is there).")  # fmt: skip
 @pass_project
 def command(project: Project, target_name: str | None, vendor: Path | None) -> None:
     """Bring all sources and wheels of the locked release into the cache.
 
-    Afterwards `debstack build --offline` needs no network.
+    For another Debian release than this machine's also the root that it is built in. Afterwards
+    `debstack build --offline` needs no network.
     """
-    target = project.target(target_name)
-    release = build.open_release(project.root, project.definition, project.lock, target)
-    build.fetch(release, project.definition.stack.components, project.workshop(vendor=vendor))
+    workshop = project.workshop(vendor=vendor)
+    for target in project.chosen(target_name):
+        release = build.open_release(project.root, project.definition, project.lock, target)
+        build.fetch(release, project.definition.stack.components, workshop)
+        if needs_root(target):
+            prepare(target, workshop)

@@ -25,6 +25,7 @@ from debstack.pipeline import keyring, page
 from debstack.pipeline.build import Folders
 from debstack.pipeline.channels import Channels, Trust
 from debstack.pipeline.contents import Workshop
+from debstack.pipeline.rooted import needs_root
 from debstack.process import Runner
 from debstack.steps import fetch
 
@@ -99,14 +100,25 @@ class Project:
         given = [home / ".gnupg", home / ".ssh", self.folders.build / "keys"]
         return tuple(given + ([Path(runtime)] if runtime else []))
 
-    def target(self, name: str | None) -> Target:
-        """Return the target called ``name``, by default the first one."""
+    def target(self, name: str) -> Target:
+        """Return the target called ``name``."""
         targets = {each.name: each for each in self.definition.stack.targets}
-        if name is None:
-            return next(iter(targets.values()))
         if name not in targets:
             raise click.BadParameter(f"no target is called {name}; there is {', '.join(targets)}")
         return targets[name]
+
+    def chosen(self, name: str | None) -> tuple[Target, ...]:
+        """Return the target called ``name``, or ``all``; by default this machine's own release.
+
+        Where there is no target for that, the first one is the default.
+        """
+        targets = self.definition.stack.targets
+        if name == "all":
+            return targets
+        if name is not None:
+            return (self.target(name),)
+        own = [each for each in targets if not needs_root(each)]
+        return tuple(own[:1] or targets[:1])
 
     def targets(self, name: str | None) -> tuple[Target, ...]:
         """Return the target called ``name``, by default all of them."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,11 +23,15 @@ from debstack.model.lock import Lock, LockedComponent
 from debstack.model.places import packaging_folder
 from debstack.model.trust import policy
 from debstack.pipeline import keyring
+from debstack.pipeline.assemble import Parts
 from debstack.pipeline.built import bring_built
 from debstack.pipeline.contents import Release, Workshop
-from debstack.pipeline.make import Built, Order, make, recorded
+from debstack.pipeline.make import Built, finish, recorded
 from debstack.pipeline.packages import Names, input_digest, release_packages
-from debstack.process import require
+from debstack.pipeline.parallel import parallel
+from debstack.pipeline.rooted import rooted
+from debstack.pipeline.unsigned import Unsigned, kept, unsigned
+from debstack.process import Runner
 from debstack.steps.fetch import Exported, Places, Wanted, export
 from debstack.steps.prove import can_isolate
 from debstack.steps.wheels import collect
@@ -52,9 +55,13 @@ class Folders:
     build: Path
     dist: Path
 
-    def package(self, target: str, name: str, version: str) -> Path:
-        """Return where a built package and its log are kept between builds."""
-        return self.build / "packages" / target / f"{name}_{version}"
+    def shelf(self, target: Target) -> Path:
+        """Return where the packages of a target are kept between builds."""
+        return self.build / "packages" / target.name
+
+    def package(self, target: Target, name: str, version: str) -> Path:
+        """Return where a built package and its log are kept."""
+        return kept(self.shelf(target), name, version)
 
     def release(self, release: str) -> Path:
         """Return where a release's signed packages are."""
@@ -125,48 +132,74 @@ def build(
     actions: Sequence[Action],
     sources: Mapping[str, Exported],
     workshop: Workshop,
+    *,
+    in_root: bool,
 ) -> list[Built]:
     """Build, prove and sign what ``actions`` say; return every package, built or there already.
 
-    Raises BuildError, StartError or SigningError of the first package that failed.
+    What could be made is signed and kept, although another one failed. With ``in_root`` they are
+    made in a clean root of the target. Raises BuildError, StartError or SigningError of the first
+    package that failed.
     """
-    if not any(action.build for action in actions):
+    wanted = {action.package: action for action in actions if action.build}
+    if not wanted:
         return [_kept(release, folders, action) for action in actions]
-    require("dpkg-buildpackage", "dh", "dh_python3", "lintian")
-    isolate = can_isolate(workshop.runner)
-    workshop = replace(workshop, isolate=isolate)
-    if not isolate and sources:
-        workshop.log.warn(
-            "bubblewrap is missing or may not make namespaces here: services are proved to start"
-            " from a copy of the tree, on free ports, and not at their real paths"
+    demand_machine(release.target, workshop.runner)
+    orders = [order(release, keys, each, sources, workshop) for each in wanted.values()]
+    make = rooted if in_root else unsigned
+    outcome = make(
+        release, heaviest_first(release, orders), folders.shelf(release.target), workshop
+    )
+
+    def one(made: Unsigned) -> Built:
+        action = wanted[made.package]
+        keep = folders.package(release.target, made.package, made.version)
+        key = keys.of_package(keyring=_is_keyring(release, made.package))
+        return finish(release, made, action.inputs, key, keep, workshop)
+
+    built = {each.package: each for each in parallel(workshop.jobs, one, outcome.made)}
+    if outcome.failure:
+        raise outcome.failure
+    return [
+        built[action.package] if action.build else _kept(release, folders, action)
+        for action in actions
+    ]
+
+
+def demand_machine(target: Target, runner: Runner) -> None:
+    """Raise BuildError unless this machine can run what is built for ``target``."""
+    own = runner.capture(["dpkg", "--print-architecture"]).text.strip()
+    if own != target.architecture:
+        raise BuildError(
+            f"{target.name} is for {target.architecture} and this machine is {own}: what is built"
+            " has to run here, to be compiled and to be proved to start",
+            hint=f"build on a machine of {target.architecture}",
         )
 
-    def one(action: Action) -> Built:
-        if not action.build:
-            return _kept(release, folders, action)
-        source = sources.get(action.package)
-        order = Order(action.package, action.version, action.inputs, source.tar if source else None)
-        keep = folders.package(release.target.name, action.package, action.version)
-        return make(release, keys, order, keep, workshop)
 
-    # The heaviest first, so that the small ones fill in beside it.
-    ordered = sorted(actions, key=lambda action: _weight(release, action.package), reverse=True)
-    with ThreadPoolExecutor(workshop.jobs) as pool:
-        results = {action.package: pool.submit(one, action) for action in ordered}
-        try:
-            done, _ = wait(results.values(), return_when=FIRST_EXCEPTION)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
-        # What has not begun when one fails does not begin any more.
-        pool.shutdown(cancel_futures=any(each.exception() for each in done))
-        for each in done:
-            each.result()
-        return [results[action.package].result() for action in actions]
+def order(
+    release: Release,
+    keys: Keys,
+    action: Action,
+    sources: Mapping[str, Exported],
+    workshop: Workshop,
+) -> Parts:
+    """Return what the package of ``action`` is to be made from."""
+    source = sources.get(action.package)
+    parts = Parts(action.package, action.version, source.tar if source else None)
+    if not _is_keyring(release, action.package):
+        return parts
+    trusted = keyring.trusted_keys(release.project, keys, workshop.runner)
+    return replace(parts, trusted=trusted, development=keys.development)
+
+
+def heaviest_first(release: Release, orders: Sequence[Parts]) -> list[Parts]:
+    """Return ``orders`` so that the small ones fill in beside the one that takes longest."""
+    return sorted(orders, key=lambda each: _weight(release, each.package), reverse=True)
 
 
 def _kept(release: Release, folders: Folders, action: Action) -> Built:
-    record = recorded(folders.package(release.target.name, action.package, action.version))
+    record = recorded(folders.package(release.target, action.package, action.version))
     if record is None:
         raise BuildError(
             f"{action.package} {action.version} vanished while the release was built",
@@ -184,13 +217,13 @@ def _weight(release: Release, package: str) -> int:
 
 def _action(release: Release, folders: Folders, keys: Keys, name: str) -> Action:
     version, inputs = _identity(release, keys, name)
-    folder = folders.package(release.target.name, name, version)
+    folder = folders.package(release.target, name, version)
     record = recorded(folder)
     if record is None:
         return Action(name, version, inputs, True, "not built yet")
     if record.inputs != inputs:
         return Action(name, version, inputs, True, "its inputs changed")
-    signer = keys.of_package(keyring=name == Names.of(release.definition).keyring)
+    signer = keys.of_package(keyring=_is_keyring(release, name))
     if record.key != signer.fingerprint:
         return Action(name, version, inputs, True, "it is signed with another key")
     deb = folder / record.file
@@ -199,6 +232,10 @@ def _action(release: Release, folders: Folders, keys: Keys, name: str) -> Action
     if not all((folder / each).is_file() for each in record.beside):
         return Action(name, version, inputs, True, "what goes with the built file is missing")
     return Action(name, version, inputs, False, "unchanged")
+
+
+def _is_keyring(release: Release, package: str) -> bool:
+    return package == Names.of(release.definition).keyring
 
 
 def _identity(release: Release, keys: Keys, name: str) -> tuple[str, str]:

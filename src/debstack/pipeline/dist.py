@@ -34,7 +34,7 @@ def collect_release(
     folder = folders.release(release.lock.release)
     _recover(folder)
     wanted = {
-        name: folders.package(release.target.name, each.package, each.version) / name
+        name: folders.package(release.target, each.package, each.version) / name
         for each in built
         for name in (each.file, *each.beside)
     }

@@ -50,9 +50,7 @@ def command(requirements: Sequence[str], target: Target, folder: Path) -> list[s
     # fmt: on
 
 
-def distributions(
-    target: Target, cache: Path, runner: Runner, log: Log, *, offline: bool
-) -> Path:
+def distributions(target: Target, cache: Path, runner: Runner, log: Log, *, offline: bool) -> Path:
     """Return a folder that has what debstack needs on the Python path of ``target``.
 
     It is filled from the index at the first call. Raises DependencyError.

@@ -143,8 +143,8 @@ def _make(release: str, folder: Path, runner: Runner) -> None:
     if done.returncode:
         raise _refused(release, folder, done)
     # Devices cannot be made by everybody, and bubblewrap brings its own.
-    unpack = ["tar", "--extract", "--no-same-owner", "--exclude=./dev/*", "--file", tar]
-    runner.run([*unpack, "--directory", folder])
+    unpack = ["tar", "--extract", "--no-same-owner", "--exclude=./dev/*"]
+    runner.run([*unpack, "--directory", str(folder), "--file", str(tar)])
     tar.unlink()
 
 
@@ -163,12 +163,11 @@ def _refused(release: str, folder: Path, done: Result) -> DebstackError:
         )
     else:
         hint = "run the command above by hand"
-    error = BuildError(
+    return BuildError(
         f"a root of {release} cannot be made: mmdebstrap ended with exit code {done.returncode}",
         hint=hint,
         details=[" ".join(done.command), *done.text.rstrip().splitlines()[-15:]],
     )
-    return error
 
 
 def _sources(release: str, runner: Runner) -> list[str]:

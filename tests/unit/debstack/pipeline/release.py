@@ -58,7 +58,7 @@ def folders(release: Release) -> Folders:
 def record(release: Release, name: str, *, content: bytes = b"deb", key: str = "A" * 40) -> Built:
     """Pretend that ``name`` was built: leave its file and return its record."""
     version = release.version(name)
-    keep = folders(release).package(release.target.name, name, version)
+    keep = folders(release).package(release.target, name, version)
     keep.mkdir(parents=True, exist_ok=True)
     file = f"{name}_{version}_amd64.deb"
     (keep / file).write_bytes(content)

@@ -31,7 +31,7 @@ def demo(tmp_path: Path) -> Release:
 
 
 def write_record(demo: Release, built: Built) -> Path:
-    folder = folders(demo).package(demo.target.name, built.package, built.version)
+    folder = folders(demo).package(demo.target, built.package, built.version)
     (folder / "build.json").write_text(json.dumps(asdict(built)))
     return folder
 
@@ -98,7 +98,7 @@ def test_the_keyring_is_signed_by_the_key_that_all_servers_know(demo: Release) -
     keyring = "demo-archive-keyring"
     (planned,) = plan(demo, folders(demo), keys, [keyring])
     built = record(demo, keyring, key=known.fingerprint)
-    folder = folders(demo).package(demo.target.name, keyring, planned.version)
+    folder = folders(demo).package(demo.target, keyring, planned.version)
     folder.mkdir(parents=True)
     (folder / built.file).write_bytes(b"deb")
     for key, reason in ((known, "unchanged"), (KEYS.package, "it is signed with another key")):
@@ -149,7 +149,9 @@ def test_without_anything_to_build_no_tool_is_needed(
     monkeypatch.setattr("debstack.process.SYSTEM_PATH", "/nowhere")
     built = record(demo, "web")
     write_record(demo, built)
-    (kept,) = build(demo, folders(demo), KEYS, [action(demo, "web")], {}, workshop(demo))
+    (kept,) = build(
+        demo, folders(demo), KEYS, [action(demo, "web")], {}, workshop(demo), in_root=False
+    )
     assert kept == replace(built, built=False)
 
 
@@ -158,7 +160,7 @@ def test_what_vanishes_between_plan_and_build_is_told(demo: Release) -> None:
     planned = action(demo, "web")
     (folder / "build.json").unlink()
     with pytest.raises(BuildError, match=r"web .* vanished"):
-        build(demo, folders(demo), KEYS, [planned], {}, workshop(demo))
+        build(demo, folders(demo), KEYS, [planned], {}, workshop(demo), in_root=False)
 
 
 def test_another_version_of_a_component_makes_another_stack(demo: Release) -> None:

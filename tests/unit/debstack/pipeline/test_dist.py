@@ -72,7 +72,7 @@ def test_the_release_has_packages_manifest_checksums_and_lock(demo: Release) -> 
 
 def test_what_goes_with_a_package_goes_with_it_into_the_release(demo: Release) -> None:
     web = replace(record(demo, "web"), beside=("web.buildinfo", "web.provenance.json"))
-    keep = folders(demo).package("bookworm", "web", web.version)
+    keep = folders(demo).package(demo.target, "web", web.version)
     for name in web.beside:
         (keep / name).write_text(name)
     folder = collect(demo, web)
