@@ -11,7 +11,8 @@
     ├── ArchiveError             11   the apt repository cannot be read or written
     ├── ToolMissingError         12   a program that debstack runs is not installed
     ├── VulnerableError          13   an advisory is about a distribution in the lock
-    └── AdvisoryError            14   advisories could not be looked at, so nothing is known
+    ├── AdvisoryError            14   advisories could not be looked at, so nothing is known
+    └── RebuildError             15   a release that is built again is not the same
 
 Exit codes 0 to 2 keep their customary meaning: success, a Python traceback (a bug), wrong usage.
 """
@@ -132,3 +133,9 @@ class AdvisoryError(DebstackError):
     """Advisories could not be looked at, or not all of them: nothing is known."""
 
     exit_code = 14
+
+
+class RebuildError(DebstackError):
+    """A release cannot be built again, or what comes of it is not the same."""
+
+    exit_code = 15

@@ -10,7 +10,7 @@ import click
 from debstack.cli.project import Project
 
 _COMMANDS = (
-    *("audit", "build", "diff", "fetch", "inspect", "key", "lock", "vendor"),
+    *("audit", "build", "diff", "fetch", "inspect", "key", "lock", "rebuild", "vendor"),
     *("publish", "promote", "unpublish", "retain", "refresh", "archive", "serve"),
 )
 
@@ -33,7 +33,7 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 2 wrong usage, 4 definitions, 5 lock, 6 source, 7 dependency,"
     " 8 build, 9 start, 10 signing, 11 archive, 12 missing tool, 13 advisories found,"
-    " 14 advisories could not be looked at.",
+    " 14 advisories could not be looked at, 15 not the same when built again.",
 )
 @click.option(
     "--project",

@@ -1,0 +1,107 @@
+"""``debstack rebuild``: build a release again from its lock, and compare what comes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from debstack.errors import LockError, RebuildError
+from debstack.keys import Keys
+from debstack.model.definition import Target
+from debstack.model.lock import Lock, read_lock
+from debstack.pipeline.build import Folders, fetch, heaviest_first, order, plan
+from debstack.pipeline.compare import Compared, compare
+from debstack.pipeline.contents import Release, Workshop
+from debstack.pipeline.rooted import rooted
+from debstack.pipeline.unsigned import unsigned
+
+
+@dataclass(frozen=True)
+class Released:
+    """A package as a release's manifest names it."""
+
+    package: str
+    version: str
+    deb: Path
+
+
+def demand_same_lock(folder: Path, lock: Lock) -> None:
+    """Raise LockError if the release in ``folder`` was built from another lock than ``lock``.
+
+    A folder without a lock is taken for one of this lock: the comparison will tell.
+    """
+    file = folder / "repos.lock"
+    if file.is_file() and (theirs := read_lock(file)) != lock:
+        raise LockError(
+            f"{folder} was built from another lock ({theirs.release}) than packaging/repos.lock"
+            f" ({lock.release}) is",
+            hint="check out the commit that has its lock: git log packaging/repos.lock",
+        )
+
+
+def released(folder: Path, target: Target, only: Collection[str] = ()) -> tuple[Released, ...]:
+    """Return the packages of the release in ``folder`` for a target, or those in ``only``.
+
+    They are what its manifest names. Raises RebuildError if one is not there.
+    """
+    document = json.loads((folder / f"{target.name}.json").read_text("utf-8"))
+    found = tuple(
+        Released(each["package"], each["version"], folder / Path(each["file"]).name)
+        for each in document["packages"]
+    )
+    names = [each.package for each in found]
+    if unknown := [each for each in only if each not in names]:
+        raise RebuildError(
+            f"{folder} has no package {unknown[0]} for {target.name}",
+            hint=f"it has {', '.join(names)}",
+        )
+    found = tuple(each for each in found if not only or each.package in only)
+    for each in found:
+        if not each.deb.is_file():
+            raise RebuildError(
+                f"{each.deb} is missing, which {target.name}.json names",
+                hint="copy the release again, whole",
+            )
+    return found
+
+
+def rebuild(
+    release: Release,
+    packages: Collection[Released],
+    keys: Keys,
+    place: Path,
+    workshop: Workshop,
+    *,
+    in_root: bool,
+) -> list[Compared]:
+    """Build packages of ``release`` again below ``place``, unsigned, and compare each.
+
+    Raises RebuildError if one has another version here, and what ``build`` raises.
+    """
+    folders = Folders(place / "build", place / "dist")
+    actions = plan(release, folders, keys, [each.package for each in packages])
+    versions = {each.package: each.version for each in actions}
+    _demand_versions(packages, versions)
+    sources = fetch(release, versions, workshop)
+    orders = [order(release, keys, each, sources, workshop) for each in actions]
+    make = rooted if in_root else unsigned
+    outcome = make(
+        release, heaviest_first(release, orders), folders.shelf(release.target), workshop
+    )
+    if outcome.failure:
+        raise outcome.failure
+    made = {each.package: each.left.deb for each in outcome.made}
+    return [compare(each.package, each.deb, made[each.package], workshop.runner)
+            for each in packages]  # fmt: skip
+
+
+def _demand_versions(packages: Collection[Released], versions: Mapping[str, str]) -> None:
+    for each in packages:
+        if versions[each.package] != each.version:
+            raise RebuildError(
+                f"{each.package} is {each.version} there, and {versions[each.package]} here",
+                hint="its version names the keys of another machine, which are not committed:"
+                " name the other packages, without it",
+            )

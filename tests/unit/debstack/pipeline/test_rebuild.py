@@ -1,0 +1,79 @@
+"""What a release must be like to be built again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.unit.debstack.pipeline.release import KEYS, release
+
+from debstack.errors import LockError, RebuildError
+from debstack.log import Log
+from debstack.pipeline.contents import Release, Workshop
+from debstack.pipeline.rebuild import Released, demand_same_lock, rebuild, released
+from debstack.process import Runner
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Release:
+    return release(tmp_path / "project")
+
+
+@pytest.fixture
+def folder(demo: Release, tmp_path: Path) -> Path:
+    """Return a release with two packages."""
+    made = tmp_path / "release"
+    made.mkdir()
+    packages = [
+        {"package": name, "version": demo.version(name), "file": f"{name}.deb"}
+        for name in ("feed", "web")
+    ]
+    for each in packages:
+        (made / each["file"]).write_bytes(b"deb")
+    document = {"release": demo.lock.release, "target": "bookworm", "packages": packages}
+    (made / "bookworm.json").write_text(json.dumps(document))
+    demo.lock.write(made / "repos.lock")
+    return made
+
+
+def test_a_release_of_another_lock_is_refused(demo: Release, folder: Path) -> None:
+    demand_same_lock(folder, demo.lock)
+    replace(demo.lock, release="2999.01.01.1").write(folder / "repos.lock")
+    with pytest.raises(LockError, match=r"another lock \(2999\.01\.01\.1\)") as caught:
+        demand_same_lock(folder, demo.lock)
+    assert "git log packaging/repos.lock" in caught.value.hint
+    (folder / "repos.lock").unlink()
+    demand_same_lock(folder, demo.lock)
+
+
+def test_its_manifest_says_what_is_compared(demo: Release, folder: Path) -> None:
+    (folder / "stray.deb").write_bytes(b"deb")
+    assert [each.package for each in released(folder, demo.target)] == ["feed", "web"]
+    (web,) = released(folder, demo.target, ["web"])
+    assert web == Released("web", demo.version("web"), folder / "web.deb")
+    with pytest.raises(RebuildError, match="has no package wbe for bookworm") as caught:
+        released(folder, demo.target, ["wbe"])
+    assert caught.value.hint == "it has feed, web"
+
+
+def test_a_file_that_is_missing_is_named(demo: Release, folder: Path) -> None:
+    (folder / "web.deb").unlink()
+    with pytest.raises(RebuildError, match=r"web\.deb is missing, which bookworm\.json names"):
+        released(folder, demo.target)
+
+
+def test_a_manifest_names_no_file_elsewhere(demo: Release, folder: Path) -> None:
+    manifest = folder / "bookworm.json"
+    manifest.write_text(manifest.read_text().replace("web.deb", "/etc/../web.deb"))
+    assert released(folder, demo.target, ["web"])[0].deb == folder / "web.deb"
+
+
+def test_a_keyring_of_other_keys_cannot_be_compared(demo: Release, tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path / "cache", 1, True, Runner(), Log(quiet=True))
+    keyring = "demo-archive-keyring"
+    theirs = Released(keyring, f"{demo.version(keyring)}~dev0", tmp_path / "keyring.deb")
+    with pytest.raises(RebuildError, match=r"keyring is .*~dev0 there, and .*~key") as caught:
+        rebuild(demo, [theirs], KEYS, tmp_path, workshop, in_root=False)
+    assert "keys of another machine" in caught.value.hint

@@ -1,0 +1,53 @@
+"""What debstack itself needs, for another Python."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from debstack.errors import DependencyError
+from debstack.log import Log
+from debstack.model.definition import Target
+from debstack.process import Result, Runner
+from debstack.steps.distributions import command, distributions, wanted
+
+TRIXIE = Target("trixie", "deb13", "3.13", "amd64", "x86_64-manylinux_2_40")
+LOG = Log(quiet=True)
+
+
+def test_it_is_what_pyproject_names_with_the_same_uv() -> None:
+    names = [Requirement(each).name for each in wanted()]
+    assert {"click", "jinja2", "uv"} <= set(names)
+    assert "pytest" not in names
+    assert len(names) == len(set(names))
+    assert f"uv=={version('uv')}" in wanted()
+
+
+def test_pip_is_asked_for_wheels_of_the_target() -> None:
+    line = command(["click>=8.1"], TRIXIE, Path("/new"))
+    assert line[line.index("--python-version") + 1] == "3.13"
+    assert "--platform=manylinux_2_40_x86_64" in line
+    assert line[line.index("--only-binary") + 1] == ":all:"
+    assert line[-3:] == ["--target", "/new", "click>=8.1"]
+
+
+def test_offline_the_next_command_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DependencyError, match=r"for Python 3\.13 are not in") as caught:
+        distributions(TRIXIE, tmp_path, Runner(), LOG, offline=True)
+    assert "debstack fetch --target trixie" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_an_index_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(self: Runner, asked: list[str], **_: object) -> Result:
+        Path(asked[asked.index("--target") + 1], "half").mkdir(parents=True)
+        return Result(tuple(asked), 1, b"ERROR: Could not find a version of click")
+
+    monkeypatch.setattr(Runner, "run", run)
+    with pytest.raises(DependencyError, match="cannot be had") as caught:
+        distributions(TRIXIE, tmp_path, Runner(), LOG, offline=False)
+    assert "ERROR: Could not find a version of click" in caught.value.details
+    assert [path for path in (tmp_path / "distributions").iterdir() if path.is_dir()] == []
