@@ -1,4 +1,8 @@
-"""The same inputs give the same bits, whoever builds them, where, and with what settings."""
+"""The same inputs give the same bits, whoever builds them, where, and with what settings.
+
+Of what two builds may differ in, the day is not here: the clock of the tests' machine is not theirs
+to set. Every date in a package is SOURCE_DATE_EPOCH's, which comes from the lock.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,16 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.build.conftest import BuiltProject
-from tests.build.project import Project, copy_wheels, missing_tools
+from tests.build.project import cache_folder, missing_tools
 
 from debstack.process import SYSTEM_PATH, Runner
+from debstack.steps.root import host_release
 
 pytestmark = pytest.mark.build
 NOBODY = 65534
@@ -26,55 +31,72 @@ VERSION = "import sys; print(sys.version_info[:2])"
 
 @pytest.fixture
 def theirs(built: BuiltProject) -> Iterator[Path]:
-    """Give a folder of an unprivileged user with the project, Python's tools and the wheels."""
+    """Give a folder of an unprivileged user with the project, Python's tools and a wheelhouse.
+
+    The cache has nothing but the roots of other releases, which nobody but root can make here.
+    """
     if os.geteuid() != 0:
         pytest.skip("needs root, to build as somebody else")
-    if reason := missing_tools("setpriv", "unshare", "ip"):
+    if reason := missing_tools("setpriv", "unshare", "ip", "taskset"):
         pytest.skip(reason)
     # Not below pytest's own folder, which only root may enter.
     with tempfile.TemporaryDirectory(prefix="another place ") as name:
         folder = Path(name)
-        built.project.fork(folder / "p")
-        copy_wheels(folder / "cache")
+        project = built.project.fork(folder / "p")
+        project.need("vendor")
         # The interpreter of the tests may lie where only root may look.
         if Runner().capture([PYTHON, "-c", VERSION]).text != f"{sys.version_info[:2]}\n":
             pytest.skip(f"{PYTHON} is not Python {sys.version_info[0]}.{sys.version_info[1]}")
         shutil.copytree(sys.prefix, folder / "venv", symlinks=True)
         (folder / "home").mkdir()
         for path in [folder, *folder.rglob("*")]:
-            # Wheels are shared with the user's own cache.
-            if path.suffix != ".whl":
-                os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
         yield folder
 
 
-def test_an_unprivileged_user_without_the_network_builds_the_same_bits(
+def test_an_unprivileged_user_with_a_wheelhouse_builds_the_same_bits(
     built: BuiltProject, theirs: Path
 ) -> None:
-    _as_nobody(theirs, "fetch")
-    output = _as_nobody(theirs, "build", "--offline", "--json", without_network=True)
-    packages: list[dict[str, Any]] = json.loads(output)
-    assert all(each["built"] for each in packages)
-    ours = {each["package"]: (each["version"], each["payload"]) for each in built.packages}
-    assert {each["package"]: (each["version"], each["payload"]) for each in packages} == ours
+    packages = _build_as_nobody(theirs, host_release())
+    _assert_same(packages, built.packages)
     # With the same key the signed files are the same as well.
     assert [each["sha256"] for each in packages] == [each["sha256"] for each in built.packages]
     (owner,) = {path.stat().st_uid for path in (theirs / "p/dist").rglob("*")}
     assert owner == NOBODY
 
 
-def test_a_second_build_in_another_folder_gives_the_same_bits(
-    built: BuiltProject, tmp_path: Path
+def test_a_fresh_machine_gives_the_same_bits(built: BuiltProject, tmp_path: Path) -> None:
+    _need_roots()
+    project = built.project.fork(tmp_path / "p")
+    _assert_same(project.need("build", "--in-root", "--json").document(), built.packages)
+
+
+def test_another_release_is_built_with_the_same_bits_by_somebody_else(
+    built: BuiltProject, theirs: Path, tmp_path: Path
 ) -> None:
-    project = Project(tmp_path / "p")
-    built.project.fork(project.root)
-    (again,) = project.need("build", "--json", "automatictrader-api").document()
-    assert again["built"]
-    assert again["sha256"] in {each["sha256"] for each in built.packages}
+    _need_roots()
+    project = built.project.fork(tmp_path / "p")
+    ours = project.need("build", "--target", "trixie", "--json").document()
+    assert {each["version"].rpartition("~")[2] for each in ours} == {"deb13"}
+    for name in ("roots", "distributions"):
+        shutil.copytree(cache_folder() / name, theirs / "cache" / name,
+                        symlinks=True, copy_function=_link_or_copy)  # fmt: skip
+    _assert_same(_build_as_nobody(theirs, "trixie"), ours)
 
 
-def _as_nobody(folder: Path, *arguments: str, without_network: bool = False) -> str:
-    """Run debstack in the folder's project, with settings unlike those of the first build."""
+def _assert_same(packages: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> None:
+    """Compare the unsigned packages of two builds, of which the first built everything."""
+    assert len(packages) == 7
+    assert all(each["built"] for each in packages)
+    first, second = (
+        {each["package"]: (each["version"], each["payload"]) for each in build}
+        for build in (packages, others)
+    )
+    assert first == second
+
+
+def _build_as_nobody(folder: Path, target: str) -> list[dict[str, Any]]:
+    """Build the folder's project with settings unlike those of the first build; no network."""
     site = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
     environment = {
         "PATH": SYSTEM_PATH,
@@ -89,12 +111,28 @@ def _as_nobody(folder: Path, *arguments: str, without_network: bool = False) -> 
         "DEB_BUILD_OPTIONS": "parallel=7",
         "UV_LINK_MODE": "copy",
     }
-    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    # The proof talks to the service on the loopback of where it runs.
-    network = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
+    # One core of this process's; the others build with all of them.
+    core = str(min(os.sched_getaffinity(0)))
     command = [
-        *(network if without_network else []), *user,
+        # The proof talks to the service on the loopback of where it runs.
+        "unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh",
+        "taskset", "--cpu-list", core,
+        "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
         "sh", "-c", 'umask 077; exec "$@"', "sh",
-        PYTHON, "-m", "debstack", *arguments,
+        PYTHON, "-m", "debstack", "build", "--offline", "--json", "--target", target,
     ]  # fmt: skip
-    return Runner().capture(command, cwd=folder / "p", env=environment).text
+    output = Runner().capture(command, cwd=folder / "p", env=environment).text
+    packages: list[dict[str, Any]] = json.loads(output)
+    return packages
+
+
+def _need_roots() -> None:
+    if reason := missing_tools("bwrap", "mmdebstrap"):
+        pytest.skip(reason)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

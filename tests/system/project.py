@@ -19,9 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.system.builder import build_in_root
-from tests.system.machine import host_codename
-
 REPOSITORY = Path(__file__).parents[2]
 TARGET = "bookworm"
 BUILD_SECONDS = 900.0
@@ -96,14 +93,8 @@ class Project:
         )
 
     def build(self) -> None:
-        """Build the locked release, for another Debian release than this one in a root of it."""
-        if self.target == host_codename():
-            self.debstack("build", "--target", self.target)
-            return
-        self.debstack("fetch", "--target", self.target)
-        stack = tomllib.loads((self.root / "packaging" / "stack.toml").read_text())
-        (python,) = (each["python"] for each in stack["targets"] if each["name"] == self.target)
-        build_in_root(self.target, python, self.root, BUILD_SECONDS)
+        """Build the locked release."""
+        self.debstack("build", "--target", self.target)
 
     def publish(self, release: str | None = None) -> None:
         """Publish a release that was built in the archive: by its id, or the locked one."""
@@ -181,7 +172,7 @@ def project_of_repository(root: Path, change: Callable[[Path], None] | None = No
         if record.parent.name.startswith(locked) and (in_step or not stack):
             target = root / record.parent.relative_to(REPOSITORY)
             target.mkdir(parents=True)
-            for file in (record, *record.parent.glob("*.deb")):
+            for file in filter(Path.is_file, record.parent.iterdir()):
                 _link_deb_or_copy(str(file), str(target / file.name))
     return project
 

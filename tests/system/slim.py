@@ -11,8 +11,7 @@ What else differs is there for the tests:
   with the labels, imported anew at each question, the commit that RELEASE.json names then, and the
   commit that it named when the process started; the dashboard gives the same in a header. An
   answer whose labels or commits differ comes from a tree of which a part was replaced under the
-  running process;
-* there is a target for each Debian release in :data:`TARGETS`.
+  running process.
 
 The dependency locks are in tests/system/slim-locks, so that nothing has to be resolved. After a
 change of what the components ask for, ``python -m tests.system.slim`` writes them again.
@@ -39,12 +38,6 @@ DEADLINE = 6
 
 DASHBOARD_DEADLINE = 8
 """The same for the dashboard, which is the last to start."""
-
-TARGETS = {
-    "bookworm": ("deb12", "3.11", "x86_64-manylinux_2_36"),
-    "trixie": ("deb13", "3.13", "x86_64-manylinux_2_40"),  # glibc 2.41, which uv does not know
-}
-"""Suffix, Python and platform of the Debian releases that the slim stack is built for."""
 
 PARTS = {
     "automatictrader-api": "automatictrader/part_{}.py",
@@ -206,11 +199,7 @@ def _make_slim(root: Path) -> None:
     _change_stream(samples / "marketdata-stream" / "src" / "marketdata_stream")
     _change_dashboard(samples / "traderunner")
     _change_definitions(root / "packaging")
-    for target in TARGETS:
-        for lock in (_LOCKS / target).glob("*.txt"):
-            folder = root / "packaging" / "locks" / target
-            folder.mkdir(exist_ok=True)
-            shutil.copy2(lock, folder / lock.name)
+    shutil.copytree(_LOCKS, root / "packaging" / "locks", dirs_exist_ok=True)
 
 
 def _change_api(tree: Path) -> None:
@@ -257,14 +246,6 @@ def _change_definitions(packaging: Path) -> None:
     dashboard = packaging / "components" / "traderunner.toml"
     before, _, rest = dashboard.read_text().partition("# What the dashboard imports")
     dashboard.write_text(before + rest.partition("]\n")[2])
-    stack = packaging / "stack.toml"
-    with stack.open("a") as file:
-        for name, (suffix, python, platform) in TARGETS.items():
-            if f'name = "{name}"' not in stack.read_text():
-                file.write(
-                    f'\n[[targets]]\nname = "{name}"\nsuffix = "{suffix}"\npython = "{python}"\n'
-                    f'architecture = "amd64"\nplatform = "{platform}"\n'
-                )
 
 
 def _replace(path: Path, *changes: tuple[str, str]) -> None:
@@ -312,15 +293,15 @@ def _write_locks() -> None:
     """Resolve the dependencies of the slim stack and keep what is not in packaging/locks."""
     with tempfile.TemporaryDirectory() as folder:
         project = make_slim(Path(folder) / "project")
-        for target in TARGETS:
-            for path in (project.root / "packaging" / "locks" / target).glob("*.txt"):
-                default = REPOSITORY / "packaging" / "locks" / target / path.name
-                kept = _LOCKS / target / path.name
-                if default.is_file() and default.read_bytes() == path.read_bytes():
-                    kept.unlink(missing_ok=True)
-                    continue
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(path, kept)
+        locks = project.root / "packaging" / "locks"
+        for path in locks.glob("*/*.txt"):
+            default = REPOSITORY / "packaging" / "locks" / path.relative_to(locks)
+            kept = _LOCKS / path.relative_to(locks)
+            if default.is_file() and default.read_bytes() == path.read_bytes():
+                kept.unlink(missing_ok=True)
+                continue
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, kept)
 
 
 if __name__ == "__main__":
