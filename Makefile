@@ -4,19 +4,22 @@ BUILD_PACKAGES := python3-venv git dpkg-dev debhelper dh-python lintian bubblewr
 	gpgv gpgconf zstd make
 TEST_PACKAGES := $(BUILD_PACKAGES) apt-utils caddy chromium chromium-driver debsig-verify iproute2 \
 	mmdebstrap nginx-light rclone rsync shellcheck strace systemd-container util-linux
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E,)
+# The Debian release to build for: this machine's, the name of another one, or all.
+TARGET :=
+ROOT_PACKAGES := $(if $(TARGET),mmdebstrap $(if $(SUDO),uidmap))
 PYTHON := .venv/bin/python
 # Two files of tests at a time: those of the system wait for services more than they compute.
 PYTEST := $(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 DEBSTACK := .venv/bin/debstack
-SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E,)
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
-debs: .venv/.run samples ## Check the lock, build all packages, publish them in dist/apt.
-	@scripts/need-packages $(BUILD_PACKAGES)
+debs: .venv/.run samples ## Check the lock, build all packages, publish them; TARGET=all for each target.
+	@scripts/need-packages $(BUILD_PACKAGES) $(ROOT_PACKAGES)
 	@$(DEBSTACK) lock --check
-	@$(DEBSTACK) build
+	@$(DEBSTACK) build $(if $(TARGET),--target $(TARGET))
 	@$(DEBSTACK) publish
 
 test: .venv/.test samples ## Run all tests; the system tests boot containers and need root.

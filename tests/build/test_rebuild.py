@@ -9,10 +9,12 @@ import pytest
 from tests.build.conftest import BuiltProject
 from tests.build.project import Project, missing_tools, snapshot
 
-from debstack.process import Runner
+from debstack.process import Runner, base_environment
+from debstack.steps.sign import read_layout
 
 pytestmark = pytest.mark.build
 COMMON = "traderunner-common"
+PROGRAM = "usr/share/traderunner-common/tradingctl/__main__.py"
 
 
 @pytest.fixture
@@ -40,15 +42,18 @@ def test_a_file_that_was_changed_is_named(built: BuiltProject, release: Path) ->
     tree = release.parent / "tree"
     runner = Runner()
     runner.run(["dpkg-deb", "--raw-extract", deb, tree])
-    program = tree / "usr/share/traderunner-common/tradingctl/__main__.py"
+    program = tree / PROGRAM
     program.write_text(program.read_text() + "# more\n")
-    runner.run(["dpkg-deb", "-Zzstd", "-z3", "--root-owner-group", "--build", tree, deb])
+    date = {"SOURCE_DATE_EPOCH": str(read_layout(deb).payload[0].mtime)}
+    runner.run(
+        ["dpkg-deb", "-Zzstd", "-z3", "--root-owner-group", "--build", tree, deb],
+        env=base_environment() | date,
+    )
     run = built.project.debstack("rebuild", "--offline", "--check", str(release), COMMON)
     assert run.returncode == 15
     assert f"1 of 1 packages are not the same when built again: {COMMON}" in run.stderr
     assert run.stdout.rstrip().endswith("differs")
-    # The packed file is newer than what it was packed in: the date is what differs first.
-    assert f"{COMMON}: debian-binary: mtime " in run.stderr
+    assert f"{COMMON}: data.tar: ./{PROGRAM}: " in run.stderr
 
 
 def test_another_lock_is_refused_and_nothing_is_built(built: BuiltProject, release: Path) -> None:

@@ -45,7 +45,7 @@ def test_secrets_are_for_one_step_that_no_pull_request_reaches() -> None:
 def test_it_does_what_make_does() -> None:
     found = jobs()
     assert "- run: make test\n" in found["test"]
-    assert "run: make debs\n" in found["packages"]
+    assert "run: make debs TARGET=all\n" in found["packages"]
     order = [
         "ci-keys",
         "copy-archive fetch",
