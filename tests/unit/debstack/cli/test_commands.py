@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from debstack.cli.root import debstack
 from debstack.errors import DebstackError, DefinitionError, LockError, Problem
 
 COMMANDS = (
-    *("audit", "build", "diff", "fetch", "inspect", "lock", "vendor"),
+    *("audit", "build", "diff", "fetch", "inspect", "lock", "rebuild", "vendor"),
     *("publish", "promote", "unpublish", "retain", "refresh", "archive", "serve"),
 )
 
@@ -131,6 +132,28 @@ def test_an_unknown_target_is_wrong_usage_and_names_those_there_are(
     assert "no target is called sarge; there is bookworm" in result.output
 
 
+@pytest.mark.parametrize(
+    ("host", "asked", "chosen"),
+    [
+        ("trixie", None, ["trixie"]),
+        ("bookworm", None, ["bookworm"]),
+        ("sid", None, ["bookworm"]),
+        ("trixie", "bookworm", ["bookworm"]),
+        ("trixie", "all", ["bookworm", "trixie"]),
+    ],
+)
+def test_a_build_is_for_this_machines_release_unless_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, asked: str | None, chosen: list[str]
+) -> None:
+    demo = release(tmp_path)
+    trixie = replace(demo.target, name="trixie", suffix="deb13")
+    stack = replace(demo.definition.stack, targets=(demo.target, trixie))
+    opened = Project(demo.project, False)
+    opened.__dict__["definition"] = replace(demo.definition, stack=stack)
+    monkeypatch.setattr("debstack.pipeline.rooted.host_release", lambda: host)
+    assert [each.name for each in opened.chosen(asked)] == chosen
+
+
 def test_an_unknown_channel_is_wrong_usage_and_names_those_there_are(tmp_path: Path) -> None:
     result = invoke("publish", "--channel", "live", folder=release(tmp_path).project)
     assert result.exit_code == 2
@@ -161,7 +184,7 @@ def test_results_as_table_and_as_json(tmp_path: Path, monkeypatch: pytest.Monkey
     demo = release(tmp_path)
     built = [record(demo, "web", content=b"x" * 12_345), record(demo, "feed", content=b"y")]
     monkeypatch.setattr("debstack.pipeline.build.plan", lambda *_: [])
-    monkeypatch.setattr("debstack.pipeline.build.build", lambda *_: built)
+    monkeypatch.setattr("debstack.pipeline.build.build", lambda *_, **__: built)
     monkeypatch.setattr("debstack.cli.build.collect_release", lambda *_: demo.project / "dist/r")
     text = invoke("build", folder=demo.project).stdout.splitlines()
     assert text[0].split() == ["package", "version", "size", "installed", "sha256", "seconds"]

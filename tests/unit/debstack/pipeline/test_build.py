@@ -163,6 +163,14 @@ def test_what_vanishes_between_plan_and_build_is_told(demo: Release) -> None:
         build(demo, folders(demo), KEYS, [planned], {}, workshop(demo), in_root=False)
 
 
+def test_what_is_for_another_machine_is_not_begun(demo: Release) -> None:
+    arm = replace(demo, target=replace(demo.target, architecture="arm64"))
+    with pytest.raises(BuildError, match="bookworm is for arm64 and this machine is ") as caught:
+        build(arm, folders(arm), KEYS, [action(demo, "web")], {}, workshop(arm), in_root=False)
+    assert caught.value.hint == "build on a machine of arm64"
+    assert not folders(arm).build.exists()
+
+
 def test_another_version_of_a_component_makes_another_stack(demo: Release) -> None:
     web = replace(demo.lock.packages["web"], changed_in="2020.01.01.1")
     other = replace(demo, lock=replace(demo.lock, packages={**demo.lock.packages, "web": web}))
