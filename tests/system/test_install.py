@@ -1,12 +1,13 @@
 """A fresh server: the keyring from its file, one apt command, and everything that then holds.
 
-All tests but those of the end of the file only look, at one machine that was installed once.
+All tests but those of the end of the file only look, at one machine that was installed once. The
+last is the same stack on the next release of Debian.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -327,3 +328,28 @@ def test_reboot_brings_everything_back(trader: Machine) -> None:
     assert active_units(trader) == list(UNITS)
     assert intents(trader) == before
     assert rows(trader, SIGNALS_DB, "SELECT count(*) AS n FROM signals")[0]["n"] > 0
+
+
+def test_the_same_release_is_healthy_on_the_next_debian(
+    bases: Callable[..., Path], release: Project, projects: Path
+) -> None:
+    project = release.copy(projects / "release-trixie").on("trixie")
+    project.build()
+    project.publish()
+    with server(bases("trixie"), project) as machine:
+        said = install_stack(machine).output
+        assert f"release {project.release}: OK (4 OK)" in said
+        assert_healthy(machine)
+        assert active_units(machine) == list(UNITS)
+        assert machine.failed_units() == []
+        versions = installed(machine)
+        assert set(versions) == {*PACKAGES, KEYRING}
+        assert all(version.endswith("~deb13") for version in versions.values())
+        for package in versions:
+            assert machine.run("dpkg", "-V", package).output == ""
+        assert status(machine)["channel"] == "trixie-staging"
+        programs = "/opt/trading/*/.venv/bin/python"
+        pythons = set(machine.sh(f"readlink -f {programs}").stdout.split())
+        assert pythons == {"/usr/bin/python3.13"}
+        page = machine.http(f"{DASHBOARD}/", auth=dashboard_login(machine))
+        assert page.status == 200

@@ -30,6 +30,8 @@ PACKAGES = (
 _RECIPE = 1
 # What the programs of a root see of it; everything else is empty, or bound.
 _FOLDERS = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "etc", "var", "opt", "srv")
+# With these root could reach files of this machine that are not bound; see capabilities(7).
+_DROPPED = ("CAP_DAC_READ_SEARCH", "CAP_MKNOD", "CAP_SYS_MODULE", "CAP_SYS_RAWIO")
 _PARTS = ("", "-updates", "-security")
 _APT_OPTIONS = ("Acquire::Check-", "Acquire::http::Proxy", "Acquire::https::Proxy")
 
@@ -85,6 +87,7 @@ def command(entrance: Entrance) -> list[str]:
     words = [
         *("bwrap", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
         *("--die-with-parent", "--new-session"),
+        *(word for each in _DROPPED for word in ("--cap-drop", each)),
     ]
     for name in _FOLDERS:
         folder = entrance.root / name
