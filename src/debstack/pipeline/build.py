@@ -145,7 +145,7 @@ def build(
     if not wanted:
         return [_kept(release, folders, action) for action in actions]
     demand_machine(release.target, workshop.runner)
-    orders = [order(release, keys, each, sources, workshop) for each in wanted.values()]
+    orders = [parts(release, keys, each, sources, workshop) for each in wanted.values()]
     make = rooted if in_root else unsigned
     outcome = make(
         release, heaviest_first(release, orders), folders.shelf(release.target), workshop
@@ -177,20 +177,20 @@ def demand_machine(target: Target, runner: Runner) -> None:
         )
 
 
-def order(
+def parts(
     release: Release,
     keys: Keys,
     action: Action,
     sources: Mapping[str, Exported],
     workshop: Workshop,
 ) -> Parts:
-    """Return what the package of ``action`` is to be made from."""
-    source = sources.get(action.package)
-    parts = Parts(action.package, action.version, source.tar if source else None)
+    """Return what the package of ``action`` is made from."""
+    found = sources.get(action.package)
+    made = Parts(action.package, action.version, found.tar if found else None)
     if not _is_keyring(release, action.package):
-        return parts
+        return made
     trusted = keyring.trusted_keys(release.project, keys, workshop.runner)
-    return replace(parts, trusted=trusted, development=keys.development)
+    return replace(made, trusted=trusted, development=keys.development)
 
 
 def heaviest_first(release: Release, orders: Sequence[Parts]) -> list[Parts]:

@@ -11,7 +11,7 @@ from debstack.errors import LockError, RebuildError
 from debstack.keys import Keys
 from debstack.model.definition import Target
 from debstack.model.lock import Lock, read_lock
-from debstack.pipeline.build import Folders, fetch, heaviest_first, order, plan
+from debstack.pipeline.build import Folders, fetch, heaviest_first, parts, plan
 from debstack.pipeline.compare import Compared, compare
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.rooted import rooted
@@ -85,7 +85,7 @@ def rebuild(
     versions = {each.package: each.version for each in actions}
     _demand_versions(packages, versions)
     sources = fetch(release, versions, workshop)
-    orders = [order(release, keys, each, sources, workshop) for each in actions]
+    orders = [parts(release, keys, each, sources, workshop) for each in actions]
     make = rooted if in_root else unsigned
     outcome = make(
         release, heaviest_first(release, orders), folders.shelf(release.target), workshop
