@@ -156,6 +156,10 @@ def _refused(release: str, folder: Path, done: Result) -> DebstackError:
     said = done.text.lower()
     if "no space left" in said:
         hint = f"make room on the disk of {folder.parent} (a root has 500 MB) and of /tmp"
+    elif "does not have a release file" in said:
+        hint = (
+            f"{release}, a target of packaging/stack.toml, has to be a Debian release's code name"
+        )
     elif any(word in said for word in ("could not resolve", "could not connect", "failed to fetch",
                                        "temporary failure", "unable to connect")):  # fmt: skip
         hint = "see that apt reaches the Debian archive: apt-get update"

@@ -65,6 +65,8 @@ def test_mmdebstrap_gets_the_release_the_packages_and_the_archives() -> None:
     [
         ("E: Failed to fetch http://deb.example.org/x  Could not resolve 'deb.example.org'",
          "apt-get update"),
+        ("E: The repository 'http://deb.example.org x Release' does not have a Release file.",
+         "code name"),
         ("tar: ./usr: Cannot write: No space left on device", "make room"),
         ("E: unshare: Operation not permitted", "uidmap"),
         ("E: something else", "by hand"),
