@@ -15,14 +15,16 @@ from tests.unit.debstack.pipeline.release import (
     release,
 )
 
-from debstack.errors import BuildError, LockError
+from debstack.errors import BuildError, LockError, StartError
 from debstack.keys import Keys
 from debstack.log import Log
 from debstack.model.reading import load
 from debstack.pipeline.build import Action, build, open_release, plan
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.make import Built, recorded
+from debstack.pipeline.unsigned import Outcome, Unsigned
 from debstack.process import Runner
+from debstack.steps.package import Package
 
 
 @pytest.fixture
@@ -169,6 +171,27 @@ def test_what_is_for_another_machine_is_not_begun(demo: Release) -> None:
         build(arm, folders(arm), KEYS, [action(demo, "web")], {}, workshop(arm), in_root=False)
     assert caught.value.hint == "build on a machine of arm64"
     assert not folders(arm).build.exists()
+
+
+def test_what_could_be_made_is_kept_although_another_package_failed(
+    demo: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = folders(demo).shelf(demo.target) / "work/output"
+    left = Package(*(output / name for name in ("deb", "buildinfo", "changes")))
+    made = Unsigned("web", demo.version("web"), left, "0" * 64, 1.0)
+    finished = []
+    failure = StartError("feed does not start")
+
+    def finish(release: Release, unsigned: Unsigned, inputs: str, *_: object) -> Built:
+        finished.append((unsigned, inputs))
+        return record(demo, unsigned.package)
+
+    monkeypatch.setattr("debstack.pipeline.build.unsigned", lambda *_: Outcome((made,), failure))
+    monkeypatch.setattr("debstack.pipeline.build.finish", finish)
+    actions = [action(demo, "feed"), action(demo, "web")]
+    with pytest.raises(StartError, match="feed does not start"):
+        build(demo, folders(demo), KEYS, actions, {}, workshop(demo), in_root=False)
+    assert finished == [(made, actions[1].inputs)]
 
 
 def test_another_version_of_a_component_makes_another_stack(demo: Release) -> None:

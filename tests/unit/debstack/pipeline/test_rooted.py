@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 from tests.unit.debstack.pipeline.release import release
 
+from debstack.errors import BuildError
+from debstack.log import Log
 from debstack.pipeline import rooted
+from debstack.pipeline.assemble import Parts
+from debstack.pipeline.contents import Workshop
 from debstack.pipeline.rooted import needs_root
+from debstack.process import Runner
 
 
 def test_it_sees_what_was_fetched_and_no_key(tmp_path: Path) -> None:
@@ -37,3 +42,19 @@ def test_another_release_than_this_machines_needs_a_root(
     assert needs_root(replace(target, name="trixie"))
     monkeypatch.setattr(rooted, "host_release", lambda: "")
     assert needs_root(target)
+
+
+def test_a_run_that_tells_nothing_is_an_error_and_not_an_empty_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = release(tmp_path / "project")
+    shelf = tmp_path / "packages"
+    (shelf / "web_1/work/output").mkdir(parents=True)
+    # A root without a Python in it.
+    monkeypatch.setattr(rooted, "prepare", lambda *_: (tmp_path / "root", tmp_path / "needed"))
+    workshop = Workshop(tmp_path / "cache", 1, True, Runner(), Log(quiet=True))
+    with pytest.raises(BuildError, match="in a root of bookworm ended with exit code") as caught:
+        rooted.rooted(demo, [Parts("web", "1")], shelf, workshop)
+    assert f"rm -r {tmp_path / 'root'}" in caught.value.hint
+    # What another build left there is not taken for what came of this one.
+    assert not (shelf / "web_1/work").exists()
