@@ -126,7 +126,9 @@ def demand_enterable(folder: Path, runner: Runner) -> None:
 def bootstrap(release: str, sources: Sequence[str], options: Sequence[str], tar: Path) -> list[str]:
     """Return the command line that writes a root to the archive ``tar``; see mmdebstrap(1)."""
     return [
-        "mmdebstrap",
+        # It ends its whole process group when the disk is full: a session of its own, or that were
+        # debstack and the shell that called it.
+        *("setsid", "--wait", "mmdebstrap"),
         f"--mode={'root' if geteuid() == 0 else 'unshare'}",
         "--variant=minbase",
         "--format=tar",
