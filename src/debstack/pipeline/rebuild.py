@@ -11,7 +11,7 @@ from debstack.errors import LockError, RebuildError
 from debstack.keys import Keys
 from debstack.model.definition import Target
 from debstack.model.lock import Lock, read_lock
-from debstack.pipeline.build import Folders, fetch, heaviest_first, parts, plan
+from debstack.pipeline.build import Folders, demand_machine, fetch, heaviest_first, parts, plan
 from debstack.pipeline.compare import Compared, compare
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.rooted import rooted
@@ -84,6 +84,7 @@ def rebuild(
     actions = plan(release, folders, keys, [each.package for each in packages])
     versions = {each.package: each.version for each in actions}
     _demand_versions(packages, versions)
+    demand_machine(release.target, workshop.runner)
     sources = fetch(release, versions, workshop)
     orders = [parts(release, keys, each, sources, workshop) for each in actions]
     make = rooted if in_root else unsigned

@@ -20,11 +20,8 @@ from debstack.log import Log
 from debstack.once import once
 from debstack.process import SYSTEM_PATH, Result, Runner, base_environment, require
 
-PACKAGES = (
-    *("bubblewrap", "debhelper", "dh-python", "dpkg-dev", "lintian", "python3", "python3-venv"),
-    *("systemd", "zstd"),
-)
-"""What a build needs there; systemd has the tools that judge units and make users."""
+PACKAGES = ("bubblewrap", "debhelper", "dh-python", "dpkg-dev", "lintian", "python3", "zstd")
+"""What a build needs there."""
 
 # Raise it when ``_make`` changes.
 _RECIPE = 1
