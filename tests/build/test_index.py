@@ -31,6 +31,7 @@ from debstack.steps.resolve import resolve
 from debstack.steps.sdist import place
 from debstack.steps.venv import venv
 from debstack.steps.wheels import cached, collect
+from debstack.uv_program import find_uv
 
 pytestmark = pytest.mark.build
 RUNNER = Runner()
@@ -211,7 +212,7 @@ def test_what_was_built_is_installed_from_the_lock(built: LockedWheel, tmp_path:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text(lock_of(built).text())
     files = collect(lock_of(built), tmp_path / "cache", TARGET, RUNNER, offline=True)
-    made = venv(tmp_path / "venv", "3.11", requirements, files, RUNNER)
+    made = venv(tmp_path / "venv", "3.11", requirements, files, find_uv(), RUNNER)
     assert (made.site_packages / "srconly.py").read_text() == "X = 1\n"
 
 
@@ -299,12 +300,12 @@ def test_the_environment_has_exactly_what_the_lock_names(served: Index, tmp_path
     files = collect(lock, tmp_path / "cache", TARGET, RUNNER, offline=False)
     requirements = tmp_path / "requirements.txt"
     requirements.write_text(lock.text())
-    made = venv(tmp_path / "venv", "3.11", requirements, files, RUNNER)
+    made = venv(tmp_path / "venv", "3.11", requirements, files, find_uv(), RUNNER)
     found = {(each.metadata["Name"], each.version) for _, each in made.distributions()}
     assert found == {("bar", "1.0"), ("foo", "3.0")}
     # The same file under the name of a distribution that the lock does not name.
     with pytest.raises(DependencyError):
-        venv(tmp_path / "again", "3.11", requirements, files[:1], RUNNER)
+        venv(tmp_path / "again", "3.11", requirements, files[:1], find_uv(), RUNNER)
 
 
 def test_a_wheel_that_brings_another_distribution_along_is_refused(
@@ -320,7 +321,7 @@ def test_a_wheel_that_brings_another_distribution_along_is_refused(
     requirements = tmp_path / "requirements.txt"
     requirements.write_text(lock.text())
     with pytest.raises(DependencyError, match="not what the lock names") as caught:
-        venv(tmp_path / "venv", "3.11", requirements, files, RUNNER)
+        venv(tmp_path / "venv", "3.11", requirements, files, find_uv(), RUNNER)
     assert caught.value.details == ("evil 1.0: installed",)
 
 

@@ -13,7 +13,7 @@ from debstack.model.definition import Component, Definition
 from debstack.model.lock import Lock, LockedComponent, LockedPackage
 from debstack.model.places import packaging_folder
 from debstack.model.reading import load
-from debstack.pipeline import contents
+from debstack.pipeline import accounting, contents
 from debstack.pipeline.contents import Release
 from debstack.pipeline.packages import IBGATEWAY, Names, kind_of, release_packages
 from debstack.steps import stage
@@ -130,7 +130,9 @@ def _render_component(release: Release, component: Component, folder: Path) -> N
     metadata.write_text(_METADATA)
     (metadata.parent / "LICENSE").write_text("Do what you want.\n\nAt your own risk.\n")
     own = [LicenceFile("LICENSE", b"All rights reserved.\n")] if component.units[1:] else []
-    contents._write_component_debian(release, component, environment, folder, own)
+    requirements = release.requirements(component.name)
+    credits = accounting.credits(component, environment, requirements, own)
+    contents.write_component_debian(release, component, credits, folder)
 
 
 def _read(folder: Path) -> Iterator[tuple[str, tuple[str, bool]]]:

@@ -10,9 +10,12 @@ import click
 from debstack.cli.project import Project
 
 _COMMANDS = (
-    *("audit", "build", "diff", "fetch", "inspect", "key", "lock", "rebuild", "vendor"),
+    *("audit", "build", "diff", "fetch", "inspect", "key", "lock", "rebuild", "source", "vendor"),
     *("publish", "promote", "unpublish", "retain", "refresh", "archive", "serve"),
 )
+
+# Called by files that debstack writes, and listed nowhere.
+_HIDDEN = ("assemble",)
 
 
 class _Commands(click.Group):
@@ -22,7 +25,7 @@ class _Commands(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
+        if name not in (*_COMMANDS, *_HIDDEN):
             return None
         command: click.Command = import_module(f"debstack.cli.{name}").command
         return command

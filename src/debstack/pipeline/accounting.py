@@ -86,6 +86,15 @@ def credits(
     }
 
 
+def own_credits(own: Sequence[LicenceFile]) -> Mapping[str, object]:
+    """Return the same for a component without its distributions."""
+    return {
+        "own_licences": licences.references(own),
+        "distributions": (),
+        "licence_texts": licences.texts(own),
+    }
+
+
 def write_component(
     origin: Origin,
     component: Component,

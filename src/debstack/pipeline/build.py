@@ -26,6 +26,7 @@ from debstack.pipeline import keyring
 from debstack.pipeline.assemble import Parts
 from debstack.pipeline.built import bring_built
 from debstack.pipeline.contents import Release, Workshop
+from debstack.pipeline.dependencies import dependencies
 from debstack.pipeline.make import Built, finish, recorded
 from debstack.pipeline.packages import Names, input_digest, release_packages
 from debstack.pipeline.parallel import parallel
@@ -266,23 +267,8 @@ def _combined(*parts: str) -> str:
 
 
 def _fetch(release: Release, name: str, workshop: Workshop) -> Exported:
-    locked = release.lock.components[name]
-    source = _source(release, name, locked, workshop)
-    target = release.target.name
-    locks = [(release.requirements(name), locked.requirements.get(target))]
-    if release.definition.component(name).python.install == "wheel":
-        locks.append((release.build_requirements(name), locked.build_requirements.get(target)))
-    for lock, digest in locks:
-        if lock.digest() != digest:
-            raise LockError(
-                f"packaging/locks/{target}: the dependencies of {name} ({lock.purpose}) are not"
-                " those in repos.lock",
-                hint="restore the file with git, or run: debstack lock",
-                details=[
-                    f"in repos.lock: sha256 {digest}",
-                    f"in the file:   sha256 {lock.digest()}",
-                ],
-            )
+    source = _source(release, name, release.lock.components[name], workshop)
+    for lock in dependencies(release, name):
         bring_built(lock, release.target, workshop)
         collect(
             lock, workshop.cache, release.target, workshop.runner,

@@ -74,7 +74,7 @@ class _Bench:
         requirements = self.folder / "requirements.txt"
         requirements.write_text(lock.text())
         root = Path(tempfile.mkdtemp(prefix="tools-", dir=self.folder)) / "venv"
-        return venv.venv(root, python, requirements, files, work.runner)
+        return venv.venv(root, python, requirements, files, work.uv_program(), work.runner)
 
     @contextmanager
     def judged(self) -> Iterator[None]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from debstack.accounting import history
-from debstack.accounting.bundled import LicenceFile
 from debstack.describe import describe
 from debstack.errors import LockError
 from debstack.log import Log
@@ -32,6 +31,7 @@ from debstack.render import render_one
 from debstack.steps import stage, venv
 from debstack.steps.package import Changelog, shared_library_depends, write_debian
 from debstack.steps.wheels import collect
+from debstack.uv_program import find_uv
 from tradingctl import description
 
 
@@ -104,7 +104,8 @@ class Workshop:
     """What a build works with: where wheels and sources are, how many processes, what it prints.
 
     ``isolate`` tells whether bubblewrap can give a program a network of its own here, ``vendor`` is
-    a folder that `debstack vendor` made.
+    a folder that `debstack vendor` made, ``uv`` the program,
+    where it is not the installed one.
     """
 
     cache: Path
@@ -114,6 +115,11 @@ class Workshop:
     log: Log
     isolate: bool = False
     vendor: Path | None = None
+    uv: Path | None = None
+
+    def uv_program(self) -> Path:
+        """Return the program uv. Raises ToolMissingError."""
+        return self.uv or find_uv()
 
 
 def component_contents(
@@ -141,7 +147,8 @@ def component_contents(
         environment = _environment(release, component, tar, tree, workshop)
         venv.clean(environment)
     own = accounting.own_licences(tar)
-    _write_component_debian(release, component, environment, folder, own)
+    credits = accounting.credits(component, environment, release.requirements(name), own)
+    write_component_debian(release, component, credits, folder)
     accounting.write_component(
         release.origin(name, release.version(name)),
         component,
@@ -172,10 +179,12 @@ def _environment(
     with tempfile.TemporaryDirectory(prefix="debstack-venv-") as folder:
         requirements = Path(folder) / "requirements.txt"
         requirements.write_text(lock.text())
-        environment = venv.venv(root, python, requirements, wheels, workshop.runner)
+        environment = venv.venv(
+            root, python, requirements, wheels, workshop.uv_program(), workshop.runner
+        )
         if component.python.install == "wheel":
             wheel = _own_wheel(release, component, tar, Path(folder), workshop)
-            venv.add_wheel(environment, wheel, workshop.runner)
+            venv.add_wheel(environment, wheel, workshop.uv_program(), workshop.runner)
     return environment
 
 
@@ -188,7 +197,9 @@ def _own_wheel(
     requirements = folder / "build-requirements.txt"
     requirements.write_text(lock.text())
     python = release.target.python
-    builder = venv.venv(folder / "builder", python, requirements, tools, workshop.runner)
+    builder = venv.venv(
+        folder / "builder", python, requirements, tools, workshop.uv_program(), workshop.runner
+    )
     source = folder / "source"
     stage.unpack(tar, source, component.source.exclude)
     epoch = release.lock.packages[component.name].timestamp
@@ -197,19 +208,15 @@ def _own_wheel(
     )
 
 
-def _write_component_debian(
-    release: Release,
-    component: Component,
-    environment: venv.Environment,
-    folder: Path,
-    own_licences: Sequence[LicenceFile],
+def write_component_debian(
+    release: Release, component: Component, credits: Mapping[str, object], folder: Path
 ) -> None:
+    """Write debian/ of a component; ``credits`` are those of ``accounting``."""
     locked = release.lock.components[component.name]
     url = locked.url
-    requirements = release.requirements(component.name)
     values: dict[str, object] = {
         **release.values(),
-        **accounting.credits(component, environment, requirements, own_licences),
+        **credits,
         "architecture": release.target.architecture,
         "python": release.target.python,
         "next_python": _next_minor(release.target.python),

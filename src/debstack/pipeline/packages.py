@@ -42,6 +42,7 @@ _SHAPING = (
     "model/placeholders.py",
     "model/sandbox.py",
     "pipeline/accounting.py",
+    "pipeline/assemble.py",
     "pipeline/contents.py",
     "pipeline/keyring.py",
     "render.py",

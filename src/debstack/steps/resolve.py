@@ -10,14 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from uv import find_uv_bin
-
 from debstack.errors import DependencyError
 from debstack.model.definition import Target
 from debstack.model.requirement_inputs import RequirementInputs
 from debstack.model.requirements import LockedWheel, Sdist
 from debstack.model.wheel import is_of, normalised, preference, runs_on
 from debstack.process import Runner, network_environment
+from debstack.uv_program import find_uv
 
 _OUTPUT = "pylock.toml"
 _REQUIREMENTS = "requirements.in"
@@ -118,7 +117,7 @@ def _attempt(
         if previous:
             output.write_text(_preferences(previous), "utf-8")
         asked = command(
-            find_uv_bin(), entries, target, output, exclude_newer=exclude_newer, sdists=sdists
+            find_uv(), entries, target, output, exclude_newer=exclude_newer, sdists=sdists
         )
         env = network_environment()
         if sdists and hidden is not None:

@@ -13,14 +13,12 @@ import os
 import shutil
 import stat
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import Distribution
 from pathlib import Path
 
-import uv
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
@@ -35,8 +33,6 @@ _JUNK = (".lock", ".gitignore", "CACHEDIR.TAG", "bin/activate*", "bin/deactivate
          "lib/python*/site-packages/_virtualenv.*")  # fmt: skip
 # Say where and when a wheel was unpacked, or by whom it was asked for.
 _MACHINE_FILES = ("uv_cache.json", "direct_url.json", "REQUESTED")
-
-_LOOKING_FOR_UV = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -58,21 +54,21 @@ class Environment:
 
 
 def venv(
-    root: Path, python: str, requirements: Path, wheels: Sequence[Path], runner: Runner
+    root: Path, python: str, requirements: Path, wheels: Sequence[Path], uv: Path, runner: Runner
 ) -> Environment:
     """Make the environment ``root`` from exactly the wheels that ``requirements`` lists by hash.
 
-    Nothing is fetched: ``wheels`` are files. Raises DependencyError if a wheel is missing or its
-    hash is not the one listed, and if something else is installed then than what they are called.
+    Nothing is fetched: ``wheels`` are files, ``uv`` is the program. Raises DependencyError if a
+    wheel is missing or its hash is not the one listed, and if something else is installed then
+    than what they are called.
     """
-    uv_bin = _uv()
     with _wheelhouse(wheels) as (wheelhouse, env):
         runner.run(
-            [uv_bin, "venv", "--relocatable", "--no-config", "--no-project", "--offline",
+            [uv, "venv", "--relocatable", "--no-config", "--no-project", "--offline",
              "--python", f"/usr/bin/python{python}", root],
             env=env,
         )  # fmt: skip
-        _install(root, ["--require-hashes", "-r", requirements], wheelhouse, env, runner)
+        _install(root, ["--require-hashes", "-r", requirements], wheelhouse, env, uv, runner)
     environment = Environment(root, python)
     _demand_exactly(environment, wheels)
     return environment
@@ -95,17 +91,10 @@ def _demand_exactly(environment: Environment, wheels: Sequence[Path]) -> None:
         )  # fmt: skip
 
 
-def _uv() -> Path:
-    """Return the program uv."""
-    # It asks sysconfig, which several threads at once may see half filled.
-    with _LOOKING_FOR_UV:
-        return Path(uv.find_uv_bin())
-
-
-def add_wheel(environment: Environment, wheel: Path, runner: Runner) -> None:
+def add_wheel(environment: Environment, wheel: Path, uv: Path, runner: Runner) -> None:
     """Install the component's own wheel; its dependencies are there already."""
     with _wheelhouse([]) as (wheelhouse, env):
-        _install(environment.root, [wheel], wheelhouse, env, runner)
+        _install(environment.root, [wheel], wheelhouse, env, uv, runner)
 
 
 def build_wheel(
@@ -261,12 +250,17 @@ class _wheelhouse:  # noqa: N801  (a context manager, read as a function)
 
 
 def _install(
-    root: Path, what: Sequence[str | Path], wheelhouse: Path, env: dict[str, str], runner: Runner
+    root: Path,
+    what: Sequence[str | Path],
+    wheelhouse: Path,
+    env: dict[str, str],
+    uv: Path,
+    runner: Runner,
 ) -> None:
     # The cache must share a file system with the environment, or uv falls back to copying.
     with tempfile.TemporaryDirectory(prefix=".uv-", dir=root.parent) as cache:
         runner.raising(DependencyError).run(
-            [_uv(), "pip", "install", "--no-config", "--offline", "--no-index",
+            [uv, "pip", "install", "--no-config", "--offline", "--no-index",
              "--find-links", wheelhouse, "--cache-dir", cache, "--link-mode", "hardlink",
              "--no-deps", "--only-binary", ":all:", "--python", root / "bin" / "python",
              *what],

@@ -8,11 +8,12 @@ import pytest
 from tests.unit.debstack.pipeline.release import release
 
 from debstack.errors import LockError
+from debstack.pipeline import accounting
 from debstack.pipeline.contents import (
     Release,
-    _write_component_debian,
     keyring_contents,
     paragraph,
+    write_component_debian,
 )
 from debstack.steps.venv import Environment
 
@@ -76,7 +77,8 @@ def test_who_wrote_a_distribution_and_under_which_licence(
     dist_info.mkdir(parents=True)
     (dist_info / "METADATA").write_text(text)
     web = demo.definition.component("web")
-    _write_component_debian(demo, web, environment, tmp_path / "source", [])
+    credits = accounting.credits(web, environment, demo.requirements(web.name), [])
+    write_component_debian(demo, web, credits, tmp_path / "source")
     copyright_file = (tmp_path / "source/debian/copyright").read_text()
     assert f"Copyright: {author}\nLicense: {licence}\n" in copyright_file
     assert "Comment: Demo 1.0, built from the commit\n" in copyright_file

@@ -110,7 +110,7 @@ def test_previous_versions_are_offered_unless_upgrading(
         f'cp "$2" {seen} 2>/dev/null || : > {seen}\nprintf "lock-version = \\"1.0\\"\\n" > "$2"'
     )
     program = fake_uv(tmp_path, body)
-    monkeypatch.setattr(resolve_module, "find_uv_bin", lambda: str(program))
+    monkeypatch.setattr(resolve_module, "find_uv", lambda: program)
     inputs = RequirementInputs({"r.txt": "idna\n"}, ("r.txt",), ("anyio",))
     resolve("web", inputs, TARGET, Runner(), previous=(IDNA,), upgrade=upgrade)
     assert ('name = "idna"\nversion = "3.7"' in seen.read_text()) is offered
@@ -120,7 +120,7 @@ def test_all_inputs_reach_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     program = fake_uv(
         tmp_path, f"cat $3 $4 > {tmp_path}/seen; ls -R tree >> {tmp_path}/seen; exit 1"
     )
-    monkeypatch.setattr(resolve_module, "find_uv_bin", lambda: str(program))
+    monkeypatch.setattr(resolve_module, "find_uv", lambda: program)
     inputs = RequirementInputs(
         {"req/r.txt": "-c c.txt\nidna\n", "req/c.txt": ""}, ("req/r.txt",), ("anyio",)
     )
@@ -135,7 +135,7 @@ def test_a_distribution_without_a_wheel_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = fake_uv(tmp_path, "echo 'hint: Wheels are required for `docopt` because' >&2; exit 1")
-    monkeypatch.setattr(resolve_module, "find_uv_bin", lambda: str(program))
+    monkeypatch.setattr(resolve_module, "find_uv", lambda: program)
     with pytest.raises(DependencyError) as raised:
         resolve("web", RequirementInputs(requirements=("docopt",)), TARGET, Runner())
     assert raised.value.message == "web: no wheel for bookworm of docopt"
