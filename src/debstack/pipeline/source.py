@@ -135,6 +135,7 @@ def _debian(release: Release, parts: Parts, folder: Path, workshop: Workshop) ->
     values |= {
         "source": name,
         "version": parts.version,
+        "quilt": kind == "component",
         "year": release.changelog(name, parts.version, "").values()["year"],
         "architecture": control["Architecture"],
     }
