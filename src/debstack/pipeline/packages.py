@@ -41,6 +41,7 @@ _SHAPING = (
     "mirror.py",
     "model/placeholders.py",
     "model/sandbox.py",
+    "model/uv.py",
     "pipeline/accounting.py",
     "pipeline/assemble.py",
     "pipeline/contents.py",
