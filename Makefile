@@ -2,8 +2,10 @@
 
 BUILD_PACKAGES := python3-venv git dpkg-dev debhelper dh-python lintian bubblewrap gpg gpg-agent \
 	gpgv gpgconf zstd make
-TEST_PACKAGES := $(BUILD_PACKAGES) apt-utils caddy chromium chromium-driver debsig-verify iproute2 \
-	mmdebstrap nginx-light rclone rsync shellcheck strace systemd-container util-linux
+SELF_PACKAGES := build-essential python3-all python3-setuptools python3-stdeb
+TEST_PACKAGES := $(BUILD_PACKAGES) $(SELF_PACKAGES) apt-utils caddy chromium chromium-driver \
+	debsig-verify iproute2 mmdebstrap nginx-light rclone rsync shellcheck strace systemd-container \
+	util-linux
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E,)
 # The Debian release to build for: this machine's, the name of another one, or all.
 TARGET :=
@@ -40,6 +42,10 @@ bench: .venv/.test samples ## Measure builds and publications, other tools besid
 	$(PYTHON) benchmarks/build.py
 	$(PYTHON) benchmarks/archive.py
 
+self-deb: .venv/.run ## Make debstack's own Debian package, in dist/self.
+	@scripts/need-packages $(BUILD_PACKAGES) $(SELF_PACKAGES)
+	@scripts/make-self-deb
+
 samples: ## Make the git repositories of the sample applications.
 	@scripts/make-samples
 
@@ -57,4 +63,4 @@ clean: ## Remove what was built; dist/, the keys in build/keys and the cache of 
 	@.venv/bin/pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@
 
-.PHONY: help debs test check bench samples clean
+.PHONY: help debs test check bench self-deb samples clean

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -13,6 +14,7 @@ from debstack.cli.project import Project, pass_project
 from debstack.cli.table import size, table
 from debstack.errors import ArchiveError
 from debstack.pipeline import page
+from debstack.pipeline.tools import publish_tools
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -81,6 +83,25 @@ def page_(project: Project) -> None:
     """
     written = page.write(project.channels.publisher.tree, project.definition, project.runner)
     click.echo(written)
+
+
+@command.command(short_help="Offer debstack's own package to build machines.")
+@click.argument("debs", nargs=-1, required=True, metavar="DEB...",
+                type=click.Path(exists=True, dir_okay=False, path_type=Path))  # fmt: skip
+@click.option("--target", "target_name", help="Debian release that it is for (default: the first).")
+@pass_project
+def tool(project: Project, debs: tuple[Path, ...], target_name: str | None) -> None:
+    """Sign what `make self-deb` made, and publish it in the suite TARGET-tools.
+
+    Build machines install debstack from there. The suite has no releases: `promote`, `retain` and
+    `unpublish` pass over it, `refresh` and `archive verify` do not.
+    """
+    done = publish_tools(
+        debs, project.target(target_name), project.keys.package, project.channels, project.runner
+    )
+    what = "unchanged" if done.unchanged else f"{len(done.added)} packages added"
+    click.echo(f"{done.suite} in {project.archive}: {what}")
+    project.write_page()
 
 
 @command.command(short_help="Verify every file, signature and index, and ask apt.")

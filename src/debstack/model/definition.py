@@ -35,6 +35,10 @@ class Channel:
     production: bool
 
 
+TOOLS = Channel("tools", production=False)
+"""Where build machines find debstack: not a channel of releases, and no name for one."""
+
+
 @dataclass(frozen=True)
 class Archive:
     """The apt repository: how it presents itself, and where servers find it."""

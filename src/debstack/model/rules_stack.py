@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from debstack.errors import Problem
 from debstack.model import names
-from debstack.model.definition import Archive, Audit, Retention, Stack, Target
+from debstack.model.definition import TOOLS, Archive, Audit, Retention, Stack, Target
 from debstack.model.findings import Findings
 from debstack.model.wheel import MANYLINUX_OF, parse_platform
 
@@ -141,6 +141,12 @@ def _channels(stack: Stack, found: Findings) -> None:
     found.unique("channel", ((f"channels[{n}].name", c.name) for n, c in enumerate(channels)))
     for n, channel in enumerate(channels):
         _word(f"channels[{n}].name", channel.name, found)
+        found.require(
+            channel.name != TOOLS.name,
+            f"channels[{n}].name",
+            f"{channel.name!r} is the suite of debstack's own package",
+            "another name",
+        )
 
 
 def _retention(retention: Retention, found: Findings) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from debstack.archive.content import PublishedRelease
+from debstack.archive.content import About, PublishedRelease
 from debstack.archive.package import read_package
 from debstack.archive.plan import (
     Plan,
@@ -24,7 +24,7 @@ from debstack.archive.verify import Examination, Finding
 from debstack.archive.version import version_key
 from debstack.errors import ArchiveError
 from debstack.gpg import Key
-from debstack.model.definition import Channel, Definition, Target
+from debstack.model.definition import TOOLS, Channel, Definition, Target
 from debstack.pipeline.publish import (
     BuiltRelease,
     check_same_bits,
@@ -72,8 +72,7 @@ class Channels:
 
     def published(self) -> list[Place]:
         """Return the places that have been published to."""
-        tree = self.publisher.tree
-        return [each for each in self._places() if tree.live(each.suite.name) is not None]
+        return self._published(self._places())
 
     def releases(self, place: Place) -> tuple[PublishedRelease, ...]:
         """Return the releases that a place offers, in the order of their publication."""
@@ -107,14 +106,11 @@ class Channels:
         """
         place = self._production_by_promotion(self.place(built.target, channel))
         self._refuse_development(place)
-        with self.publisher.log.step("archive", f"publish to {place.suite.name}"):
-            return self.publisher.publish(
-                place.suite,
-                built.debs,
-                self._keys(place),
-                built.about,
-                lambda planned: self._approve_publication(place, planned),
-            )
+        return self._publish(place, built.debs, built.about)
+
+    def publish_tools(self, target: Target, debs: Sequence[Path]) -> Publication:
+        """Add signed packages for build machines to the suite of tools, which has no releases."""
+        return self._publish(self.place(target, TOOLS), debs, None)
 
     def plan_promote(self, release: str, source: Place, target: Place) -> Plan:
         """Return what ``promote`` would do, having checked all that it checks."""
@@ -201,17 +197,38 @@ class Channels:
         tree = self.publisher.tree
         return [
             plan_refresh(tree, place.suite, self._keys(place), self._now, force=force)
-            for place in self.published()
+            for place in self._expiring()
         ]
 
     def refresh(self, *, force: bool) -> list[Publication]:
         """Sign every channel anew whose validity is half over, or whose keys are others now."""
-        for place in self.published():
+        for place in self._expiring():
             self._refuse_development(place)
         return [
             self.publisher.refresh(place.suite, self._keys(place), force=force)
-            for place in self.published()
+            for place in self._expiring()
         ]
+
+    def _publish(self, place: Place, debs: Sequence[Path], about: About | None) -> Publication:
+        with self.publisher.log.step("archive", f"publish to {place.suite.name}"):
+            return self.publisher.publish(
+                place.suite,
+                debs,
+                self._keys(place),
+                about,
+                lambda planned: self._approve_publication(place, planned),
+            )
+
+    def _expiring(self) -> list[Place]:
+        """Return every suite that has been published to, those of tools too."""
+        return [*self.published(), *self._published(self._tools())]
+
+    def _published(self, places: Sequence[Place]) -> list[Place]:
+        tree = self.publisher.tree
+        return [each for each in places if tree.live(each.suite.name) is not None]
+
+    def _tools(self) -> list[Place]:
+        return [self.place(target, TOOLS) for target in self.definition.stack.targets]
 
     def _places(self) -> list[Place]:
         return [
@@ -229,7 +246,7 @@ class Channels:
             self.publisher.runner,
             {
                 each.suite.name: [key.fingerprint for key in self._keys(each)]
-                for each in self._places()
+                for each in [*self._places(), *self._tools()]
             },
             lambda deb: accepted([deb]),
         )
