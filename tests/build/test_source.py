@@ -12,7 +12,13 @@ from debian.deb822 import Dsc
 from tests.build.conftest import BuiltProject
 from tests.build.project import Project, sha256
 from tests.build.test_build import PACKAGES
-from tests.system.machine import Machine, Result, base_root, missing_requirements
+from tests.system.machine import (
+    DEFAULT_PACKAGES,
+    Machine,
+    Result,
+    base_root,
+    missing_requirements,
+)
 
 from debstack.process import Runner
 
@@ -37,7 +43,8 @@ def farm(sources: dict[str, Path]) -> Iterator[Machine]:
         pytest.skip(f"no clean root here: {', '.join(missing)}")
     needed = {name for dsc in sources.values() for name in _build_depends(dsc)}
     folder = sources[SMALL].parent
-    root = base_root("bookworm", ("build-essential", "debhelper", *sorted(needed)))
+    # fakeroot: what sbuild installs wherever it builds.
+    root = base_root("bookworm", ("build-essential", "debhelper", "fakeroot", *sorted(needed)))
     with Machine(root, binds={"/sources": folder}) as machine:
         machine.chroot_run("useradd", "--create-home", "builder")
         yield machine
@@ -112,14 +119,42 @@ def test_what_was_changed_is_not_built(
 
 
 def test_cleaning_leaves_what_was_unpacked(sources: dict[str, Path], farm: Machine) -> None:
-    listing = "find . -type f -print0 | sort -z | xargs -0 sha256sum"
-    unpack = _unpack(sources["traderunner-stack"], "cleaned")
-    before = _as_builder(farm, f"{unpack} && {listing}").stdout.splitlines()
-    after = _as_builder(
-        farm, f"cd ~/cleaned/unpacked && {BUILD} && {BUILD} && debian/rules clean && {listing}"
-    ).stdout.splitlines()
-    assert after[-len(before) :] == before
-    assert len(after) > len(before)
+    listing = "cd ~/cleaned/unpacked && find . -type f -print0 | sort -z | xargs -0 sha256sum"
+    _as_builder(farm, _unpack(sources["traderunner-stack"], "cleaned"))
+    before = _as_builder(farm, listing).stdout
+    _as_builder(farm, f"cd ~/cleaned/unpacked && {BUILD} && {BUILD}")
+    assert _as_builder(farm, listing).stdout != before
+    _as_builder(farm, "cd ~/cleaned/unpacked && debian/rules clean")
+    assert _as_builder(farm, listing).stdout == before
+
+
+def test_sbuild_gives_the_same_package(
+    sources: dict[str, Path], farm: Machine, built: BuiltProject, tmp_path: Path
+) -> None:
+    (payload,) = (each["payload"] for each in built.packages if each["package"] == SMALL)
+    (clean,) = farm.base.layers
+    chroot = tmp_path / "chroots/bookworm-amd64.tar"
+    chroot.parent.mkdir()
+    Runner().run(
+        ["tar", "--directory", clean, "--exclude=./dev/*", "--create", "--file", chroot, "."]
+    )
+    root = base_root("bookworm", (*DEFAULT_PACKAGES, "mmdebstrap", "sbuild", "uidmap"))
+    binds = {"/sources": sources[SMALL].parent, "/chroots": chroot.parent}
+    with Machine(root, binds=binds) as machine:
+        machine.boot()
+        machine.sh("useradd --create-home builder && grep -q ^builder: /etc/subuid")
+        place = "~/.cache/sbuild"
+        link = f"mkdir -p {place} && ln -s /chroots/{chroot.name} {place}"
+        # There is no network: everything that it would install is there.
+        offline = "--no-apt-update --no-apt-upgrade --no-apt-distupgrade --no-run-lintian"
+        dsc = shlex.quote(f"/sources/{sources[SMALL].name}")
+        command = f"sbuild --chroot-mode=unshare --dist=bookworm {offline} {dsc}"
+        machine.run(
+            *("su", "--login", "builder", "-c", f"exec 2>&1; {link} && cd && {command}"),
+            timeout=SECONDS,
+        )
+        found = machine.sh("sha256sum ~builder/*.deb").stdout
+    assert found.split()[0] == payload
 
 
 def test_another_project_folder_gives_the_same_source_packages(

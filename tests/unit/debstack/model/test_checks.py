@@ -47,6 +47,7 @@ STACK_CASES: list[Case] = [
      "x86_64-manylinux_2_36"),
     (STACK, '"prod"', '"staging"', "channels[1].name", "same as channels[0].name", "once"),
     (STACK, '"prod"', '"prod/eu"', "channels[1].name", "part of a suite", "prod-eu"),
+    (STACK, '"prod"', '"tools"', "channels[1].name", "debstack's own package", "another"),
     (STACK, "production = true", 'production = true\n[retention]\nkeep = 0',
      "retention.keep", "below 1", "10"),
     (STACK, "production = true", 'production = true\n[retention]\npinned = ["1.0"]',
