@@ -11,15 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import debstack
-import tradingctl
 from debstack.accounting import lock_part
 from debstack.errors import BuildError
 from debstack.model.places import build_requirements_lock, packaging_folder, requirements_lock
 from debstack.pipeline.assemble import Parts
 from debstack.pipeline.contents import Release
 from debstack.pipeline.dependencies import dependencies
-from debstack.pipeline.packages import Names
+from debstack.pipeline.packages import Names, tradingctl_files
 from debstack.render import templates_folder
 from debstack.steps.source_package import Member, tree
 
@@ -70,12 +68,11 @@ def read_trusted(project: Path) -> Mapping[str, Mapping[str, bytes]]:
 
 
 def _modules() -> Iterator[Member]:
-    for package in (debstack, tradingctl):
-        root = Path(package.__path__[0])
-        for member in tree(root, f"{FOLDER}/src/{root.name}/"):
-            # Installed, the templates are in there; they have their own place.
-            if member.path.endswith((".py", ".toml")) and "/debian-templates/" not in member.path:
-                yield member
+    for relative, module in tradingctl_files().items():
+        yield Member(f"{FOLDER}/src/tradingctl/{relative}", module)
+    source = Path(__file__).parents[1]
+    for module in sorted(source.rglob("*.py")):
+        yield Member(f"{FOLDER}/src/debstack/{module.relative_to(source).as_posix()}", module)
 
 
 def _definitions(release: Release) -> Iterator[Member]:
