@@ -25,7 +25,12 @@ from tradingctl.deploy.rollback import DPKG_SECONDS, roll_back, switch
 from tradingctl.deploy.transaction import BY_HAND, UNFINISHED, State, Transaction, untouched
 from tradingctl.deploy.versions import above
 from tradingctl.deploy.wayout import done_text, named, stuck_text
-from tradingctl.errors import NothingInstalledError, RollbackError, TradingError
+from tradingctl.errors import (
+    AdoptionError,
+    NothingInstalledError,
+    RollbackError,
+    TradingError,
+)
 from tradingctl.generations import Generations
 from tradingctl.inventory import PackageState, package_states, read_inventory
 from tradingctl.server import Server
@@ -72,17 +77,28 @@ def settle(server: Server) -> Ending:
 def _gave_back(server: Server, pending: Transaction) -> bool:
     """Put back what was installed by hand if a first installation took it over and failed.
 
-    An upgrade that took something over is taken back as any other, after that.
+    An upgrade that took something over is taken back as any other, after that, also when it could
+    not be put back. Raises AdoptionError when that fails and there is no release to go back to.
     """
     if pending.state is State.ROLLING_BACK or systemd.going_down(server):
         return False
+    upgrade = _before(server, pending)
     try:
         inventory = read_inventory(server.paths)
+        installation.failed(server, inventory, pending.check or INTERRUPTED, pending.check)
+        began = installation.given_back_by(server, pending)
     except NothingInstalledError:
         return False
-    installation.failed(server, inventory, pending.check or INTERRUPTED, pending.check)
-    began = installation.given_back_by(server, pending)
-    if not began or _before(server, pending):
+    except AdoptionError as error:
+        if not upgrade:
+            raise
+        server.warn(f"warning: {error.message}\n  next: {error.next_command}")
+        return False
+    except TradingError as error:
+        # A later release may describe itself in words that this one, which goes back, has not.
+        server.warn(f"warning: {error.message}")
+        return False
+    if not began or upgrade:
         return False
     store.discard_incoming(server.paths)
     transaction.end(server.paths)

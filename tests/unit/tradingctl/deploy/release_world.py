@@ -211,7 +211,8 @@ class World:
     """The server, with release 1 in the archive and nothing installed.
 
     ``bad`` are the releases that do not verify, ``asked`` those that were verified, in order.
-    ``skip`` is a reason for which nothing can be verified.
+    ``worded`` are those whose descriptions have a key that the others do not know. ``skip`` is a
+    reason for which nothing can be verified.
     """
 
     machine: Machine
@@ -219,6 +220,7 @@ class World:
     monkeypatch: pytest.MonkeyPatch
     bad: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
+    worded: set[str] = field(default_factory=set)
     skip: str = ""
     refusal: Exception | None = None
     """What the backup before an upgrade raises."""
@@ -299,13 +301,18 @@ class World:
         stack = Stack(STACK, release, release, packages)
         found = {
             name: self._deb(name, version, f"usr/share/trading/components/{name}.json",
-                            stream(name=name, package=name, version=version, release=version,
-                                   units=(stream_unit(name=name),), secrets=()).to_json())
+                            self._description(name, version))
             for name, version in packages.items()
         }  # fmt: skip
         text = stack.to_json()
         found[STACK] = self._deb(STACK, release, "usr/share/trading/stack.json", text)
         return found
+
+    def _description(self, name: str, version: str) -> str:
+        units = (stream_unit(name=name),)
+        text = stream(name=name, package=name, version=version, release=version,
+                      units=units, secrets=()).to_json()  # fmt: skip
+        return json.dumps({**json.loads(text), "new": True}) if version in self.worded else text
 
     def _deb(self, package: str, version: str, path: str, text: str) -> Path:
         fields = {"Package": package, "Version": version, "Architecture": "all"}

@@ -18,6 +18,7 @@ from tradingctl.deploy.blocks import blocks
 from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.store import folder_of, kept_releases
 from tradingctl.deploy.transaction import State
+from tradingctl.errors import AdoptionError
 
 ONE = {STREAM: "ii 1", STACK: "ii 1"}
 
@@ -125,6 +126,41 @@ def test_a_release_that_dpkg_could_not_install_is_taken_back_and_not_blocked(
     assert world.installed() == ONE
     assert (blocked(world), world.pending) == ([], None)
     assert "release 2 is taken back: the installation did not come to its end" in world.said()
+
+
+@pytest.mark.parametrize("fails", ["", f"configure {STREAM}=2"])
+def test_a_release_whose_descriptions_only_it_can_read_is_taken_back(
+    world: World, fails: str
+) -> None:
+    world.worded.add("2")
+    world.dpkg.fails |= {fails}
+    assert world.apt("2") == 100
+    assert (world.installed(), world.active, world.pending) == (ONE, "1", None)
+    assert world.words()[-1] == "rolled-back 1"
+    assert f"warning: bad description: {world.machine.paths.components}" in world.said()
+
+
+def test_a_description_that_a_power_cut_emptied_does_not_keep_a_release_in_service(
+    world: World,
+) -> None:
+    world.dpkg.cuts.add(f"note {STREAM}=2")
+    with pytest.raises(PowerCutError):
+        world.apt("2")
+    world.dpkg.cuts.clear()
+    world.machine.write(f"usr/share/trading/components/{STREAM}.json", "")
+    assert world.boot() == 0
+    assert (world.installed(), world.active, world.pending) == (ONE, "1", None)
+
+
+def test_what_cannot_be_put_back_does_not_keep_a_release_in_service(world: World) -> None:
+    def stuck(*_: object) -> bool:
+        raise AdoptionError("/opt/trading/board is in the way", "mv /opt/trading/board /root/")
+
+    world.monkeypatch.setattr("tradingctl.deploy.settle.installation.failed", stuck)
+    world.dpkg.fails.add(f"configure {STREAM}=2")
+    assert world.apt("2") == 100
+    assert (world.installed(), world.pending) == (ONE, None)
+    assert "next: mv /opt/trading/board /root/\n" in world.said()
 
 
 def test_what_the_bad_release_brought_along_goes_again(world: World) -> None:
