@@ -19,14 +19,16 @@ from tradingctl.verdict import Verification
 def accept(server: Server, inventory: Inventory, found: Verification) -> None:
     """Record the installed release as good and keep it for a rollback.
 
-    That it cannot be kept is a warning: it runs well. Raises OSError if it cannot be recorded.
+    Components without the stack are no release, and nothing that one could go back to. That it
+    cannot be kept is a warning: it runs well. Raises OSError if it cannot be recorded.
     """
+    if inventory.stack is None:
+        return
     good = last_good_of(inventory, found)
     # Kept first: what the record names, a rollback has to find, also after a power cut between.
-    kept = inventory.stack is not None and _keep(server, inventory.stack, good.verified_at)
+    kept = _keep(server, inventory.stack, good.verified_at)
     write_last_good(server.paths, good)
-    if inventory.stack:
-        unblock(server, inventory.stack.package, inventory.stack.version)
+    unblock(server, inventory.stack.package, inventory.stack.version)
     if kept:
         _collect(server, inventory)
 

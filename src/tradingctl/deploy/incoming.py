@@ -115,8 +115,13 @@ def before_unpack(server: Server, package: str, version: str) -> None:
 def _begin(
     server: Server, origin: str, files: Mapping[str, Path], incoming: Mapping[str, str]
 ) -> None:
-    """Open a transaction for those of the files that are ours, and for what else is incoming."""
+    """Open a transaction for those of the files that are ours, and for what else is incoming.
+
+    Also where the stack was removed and its components run on. Not for a component that is
+    installed where there never was a release: there is nothing to go back to, and no gate.
+    """
     stack, ours = _installed(server)
+    runs = bool(ours)
     coming = stack or STACK
     described = None
     if coming in files:
@@ -124,7 +129,7 @@ def _begin(
         ours |= {described.package, *described.packages}
     debs = [read_deb(server.runner, path) for name, path in files.items() if name in ours]
     incoming = {**incoming, **{deb.package: deb.version for deb in debs}}
-    if not incoming or not (stack or described):
+    if not incoming or not (stack or described or (runs and store.kept_releases(server.paths))):
         return
     release = described.release if described else ""
     states = package_states(server.runner, sorted({*ours, *incoming}))
@@ -135,7 +140,7 @@ def _begin(
     try:
         if _is_open(server, incoming):
             return
-        _require(server, release, debs, upgrade=bool(stack))
+        _require(server, release, debs, upgrade=runs)
     except TradingError as error:
         record(server, "vetoed", release, error.message, versions=incoming)
         raise
@@ -193,7 +198,10 @@ def _is_open(server: Server, incoming: Mapping[str, str]) -> bool:
 
 
 def _installed(server: Server) -> tuple[str, set[str]]:
-    """Return the installed package of the stack, empty if none is, and the names of all of ours."""
+    """Return the installed package of the stack, empty if none is, and the names of all of ours.
+
+    Without a component there are none.
+    """
     try:
         inventory = read_inventory(server.paths)
     except NothingInstalledError:
@@ -204,7 +212,9 @@ def _installed(server: Server) -> tuple[str, set[str]]:
         return STACK, {STACK, *names}
     names = {component.package for component in inventory.components}
     if inventory.stack is None:
-        return "", names
+        # Removed on purpose; what came with it is still there.
+        last = store.kept_releases(server.paths)[:1]
+        return "", names.union(*(kept.packages for kept in last))
     return inventory.stack.package, {*names, *inventory.stack.packages, inventory.stack.package}
 
 

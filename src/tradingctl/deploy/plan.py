@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,12 +48,17 @@ class Plan:
 
 
 def plan_rollback(
-    server: Server, target: Kept, before: Mapping[str, str], blocked: Sequence[Block] = ()
+    server: Server,
+    target: Kept,
+    before: Mapping[str, str],
+    blocked: Sequence[Block] = (),
+    removed: Collection[str] = (),
 ) -> Plan:
     """Return what has to be done to get to ``target``.
 
     ``before`` are the packages that were there before the installation that failed: what it added
-    goes again. Raises TradingError.
+    goes again. ``removed`` are those of the target that are not brought back if they are not there:
+    the administrator removed them. Raises TradingError.
     """
     inventory = inventory_of(server.paths, target)
     actions = []
@@ -69,6 +74,8 @@ def plan_rollback(
     for package, kept in sorted(target.packages.items()):
         state = states.get(package)
         if state is None or not state.unpacked:
+            if package in removed:
+                continue
             why = "is not installed"
         elif not state.complete:
             why = f"is in state {state.status.strip()!r} at {state.version}"

@@ -32,7 +32,7 @@ from tradingctl.errors import (
     TradingError,
 )
 from tradingctl.generations import Generations
-from tradingctl.inventory import PackageState, package_states, read_inventory
+from tradingctl.inventory import STACK, PackageState, package_states, read_inventory
 from tradingctl.server import Server
 
 MAX_ATTEMPTS = 3
@@ -61,7 +61,10 @@ def settle(server: Server) -> Ending:
     if pending.state is State.STUCK:
         server.warn(stuck_text(server, pending))
         return Ending.STUCK
-    states = package_states(server.runner, sorted({*pending.before, *pending.incoming}))
+    names = {*pending.before, *pending.incoming, STACK}
+    states = package_states(server.runner, sorted(names))
+    if pending.state is State.OPEN and not untouched(pending, states) and _no_gate(pending, states):
+        pending = _ask_gate(server, pending)
     if pending.state in (State.VERIFIED, State.SKIPPED):
         return _close(server, pending, states)
     if pending.state is State.OPEN and untouched(pending, states):
@@ -72,6 +75,21 @@ def settle(server: Server) -> Ending:
     if _gave_back(server, pending):
         return Ending.TAKEN_BACK
     return take_back(server, pending)
+
+
+def _no_gate(pending: Transaction, states: Mapping[str, PackageState]) -> bool:
+    """Return whether all is installed and nobody asked the gate: its package was removed before."""
+    stack = states.get(STACK)
+    incoming = [states.get(name) for name in pending.incoming]
+    return not (stack and stack.unpacked) and all(each and each.complete for each in incoming)
+
+
+def _ask_gate(server: Server, pending: Transaction) -> Transaction:
+    """Ask the gate of the release that is installed now, and return what it made of the record."""
+    outcome = server.runner.run(["tradingctl", "gate"], timeout=DPKG_SECONDS, extra={HELD: "true"})
+    server.warn(outcome.errors.rstrip() or outcome.said)
+    now = transaction.current(server.paths) or pending
+    return now if outcome.code == 0 else replace(now, detail=f"{outcome}: {outcome.said}")
 
 
 def _gave_back(server: Server, pending: Transaction) -> bool:
@@ -194,7 +212,11 @@ def plan_of(server: Server, pending: Transaction) -> Plan:
             "tradingctl rollback RELEASE, of those in: ls /var/lib/trading/releases",
         )
     blocked = _blocks(server, pending, target)
-    plan = plan_rollback(server, target, pending.before, blocked)
+    removed = set[str]()
+    if pending.origin != BY_HAND:
+        known = {name for name, version in pending.before.items() if version}
+        removed = target.packages.keys() - known - pending.incoming.keys()
+    plan = plan_rollback(server, target, pending.before, blocked, removed)
     again = [(name, target.packages[name].file) for name in plan.of(Step.INSTALL)]
     require_kept(server, store.folder_of(server.paths, target.release), again)
     return plan
@@ -240,8 +262,9 @@ def _target(server: Server, pending: Transaction) -> store.Kept:
     if good is None:
         raise RollbackError("no release was verified on this server before")
     target = store.kept_release(server.paths, good.release)
-    if not pending.before.get(target.stack):
-        raise RollbackError(f"{target.stack} was not installed before")
+    components = store.inventory_of(server.paths, target).components
+    if not any(pending.before.get(each.package) for each in components):
+        raise RollbackError(f"nothing of release {target.release} was installed before")
     return target
 
 

@@ -70,7 +70,8 @@ class Dpkg(FakeSystem):
     ) -> Outcome:
         """Answer as the program would, those of packages after they have done it."""
         said = super().run(command, timeout, extra)
-        if said.code != 0 or command[0] not in ("dpkg", "dpkg-deb", "apt-cache", "apt-get"):
+        known = ("dpkg", "dpkg-deb", "apt-cache", "apt-get", "tradingctl")
+        if said.code != 0 or command[0] not in known:
             return said
         words = [word for word in command[1:] if not word.startswith("--force-")]
         code, output = self._answer(command[0], words, extra)
@@ -88,6 +89,8 @@ class Dpkg(FakeSystem):
                 return self._configure(variables)
             case ("dpkg", "--compare-versions", one, "gt", other):
                 return (0 if comparable(one) > comparable(other) else 1), ""
+            case ("tradingctl", *_):
+                return main(words, self._server(variables)), ""
             case ("dpkg-deb", "--field", file, *fields):
                 return _fields(Path(file), fields)
             case ("dpkg-deb", "--extract", file, folder):
@@ -343,8 +346,9 @@ class World:
 
     def _hook(self, name: str, text: str = "") -> bool:
         # As in /etc/apt/apt.conf.d/80traderunner: not there before it is installed.
-        present = self.machine.paths.stack if name == "pre-install" else self.record
-        if not present.exists():
+        folder = self.machine.paths.components
+        present = any(folder.glob("*.json")) if name == "pre-install" else self.record.exists()
+        if not present:
             return True
         self.monkeypatch.setattr("sys.stdin", io.StringIO(text))
         return self.tradingctl("hook", name, **{HELD: "true"}) == 0

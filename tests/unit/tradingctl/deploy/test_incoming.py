@@ -179,6 +179,21 @@ def test_the_deploy_window_is_a_veto(world: World) -> None:
     assert refused(world, text).message == "the market is open"
 
 
+@pytest.mark.parametrize("package", [STREAM, STACK])
+def test_window_and_backup_are_asked_although_the_stack_was_removed(
+    world: World, package: str
+) -> None:
+    world.remove(STACK)
+    debs = world.publish("2")
+    text = protocol({package: debs[package]})
+    world.refusal = BackupError("ticks.db is damaged")
+    assert refused(world, text) is world.refusal
+    world.monkeypatch.setattr(
+        "tradingctl.deploy.incoming.require_open", _raise(VetoError("the market is open"))
+    )
+    assert refused(world, text).message == "the market is open"
+
+
 def _raise(error: Exception):  # type: ignore[no-untyped-def]
     def fail(*_: object) -> None:
         raise error

@@ -505,5 +505,44 @@ def test_what_was_removed_is_not_brought_back_when_a_new_installation_fails(worl
     world.bad.add("2")
     assert world.dpkg_install(*world.publish("2").values()) == 1
     assert world.tradingctl("recover") == 1
-    assert f"NO ROLLBACK: {STACK} was not installed before" in world.said()
+    assert "NO ROLLBACK: nothing of release 1 was installed before" in world.said()
     assert world.installed()[STREAM] == "ii 2"
+
+
+# Where the stack was removed on purpose, and its components run on.
+
+
+def component_alone(world: World, release: str) -> int:
+    """Remove the stack, then upgrade its component as ``apt upgrade`` does."""
+    world.remove(STACK)
+    world.monkeypatch.setattr(world, "publish", lambda _: alone)
+    alone = {STREAM: World.publish(world, release)[STREAM]}
+    return world.apt(release)
+
+
+def test_a_component_without_the_stack_is_backed_up_and_verified(world: World) -> None:
+    assert component_alone(world, "2") == 0
+    assert [each.name for each in world.backed_up] == [STREAM]
+    assert (world.asked, world.pending) == (["1", "2"], None)
+    assert world.installed() == {STREAM: "ii 2", STACK: "rc 1"}
+    assert world.words()[-1] == "verified 2"
+    # What is no release is none to go back to.
+    assert (last_good(world), [each.release for each in kept_releases(world.machine.paths)]) == (
+        "1", ["1"])  # fmt: skip
+
+
+def test_a_component_that_fails_without_the_stack_is_taken_back_and_the_stack_stays_removed(
+    world: World,
+) -> None:
+    world.bad.add("2")
+    assert component_alone(world, "2") == 100
+    assert (world.installed(), world.active) == ({STREAM: "ii 1", STACK: "rc 1"}, "1")
+    assert (world.pending, world.words()[-2:]) == (None, ["failed 2", "rolled-back 1"])
+
+
+def test_a_release_that_brings_the_stack_back_and_fails_is_taken_back(world: World) -> None:
+    world.remove(STACK)
+    world.bad.add("2")
+    assert world.apt("2") == 100
+    assert [each.name for each in world.backed_up] == [STREAM]
+    assert (world.installed(), world.active, blocked(world)) == (ONE, "1", ["2"])
