@@ -27,7 +27,8 @@ WORD = re.compile(r"[a-z][a-z-]{0,30}")
 class InForce:
     """The settings of one component.
 
-    ``values`` are to be carried over. ``files`` are those that they come from. ``fixed`` are the
+    ``values`` are to be carried over. ``files`` are those that they come from, unit files among
+    them. ``fixed`` are the
     names of those that the packaged unit sets itself to something else, ``left`` of those that were
     of the old unit, ``disputed`` of those on which two units disagree. ``notes`` say what else
     there is to know, without a value.
@@ -106,7 +107,10 @@ def _of_unit(
             notes.append(f"{own}: what ${{...}} stands for is written out")
     if unit is None:
         return found
-    found |= unit.content.environment()
+    own_variables = unit.content.environment()
+    if any(not OF_THE_UNIT.fullmatch(name) for name in own_variables):
+        files[str(unit.file)] = None
+    found |= own_variables
     for file in named:
         if file.is_file():
             text = _text(file, files, notes)
