@@ -74,11 +74,9 @@ def _old_unit(unit: UnitFile) -> OldUnit:
 def _moved_units(survey: Survey) -> list[UnitFile]:
     """Return the units that give way, in the order in which they are stopped."""
     order = {service(unit.name): unit.order for _, unit in survey.inventory.units()}
-    names = refusals.predecessors(survey)
-    given = [unit for unit in survey.units if unit.packaged or unit.name in names]
     # The worker before the API before the stream; what has no packaged namesake first.
-    place = {unit.name: order.get(unit.name, 1 << 20) for unit in given}
-    return sorted(given, key=lambda unit: (-place[unit.name], unit.name))
+    place = {unit.name: order.get(unit.name, 1 << 20) for unit in survey.given_way}
+    return sorted(survey.given_way, key=lambda unit: (-place[unit.name], unit.name))
 
 
 def _steps(server: Server, survey: Survey, stamp: str) -> Iterator[Step]:

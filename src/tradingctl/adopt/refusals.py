@@ -96,19 +96,12 @@ def _trees(survey: Survey) -> Iterator[Refusal]:
             )
 
 
-def predecessors(survey: Survey) -> set[str]:
-    """Return the units of other names that do what a packaged unit will do: they hold its port."""
-    holders = {holder.unit for found in survey.holders.values() for holder in found}
-    return {unit.name for unit in survey.units if not unit.packaged and unit.name in holders}
-
-
 def _units(survey: Survey) -> Iterator[Refusal]:
-    known = predecessors(survey)
     for unit in survey.units:
         tree = survey.tree(unit.component)
         if unit.packaged:
             yield from _elsewhere(unit, tree)
-        elif unit.name not in known and _may_be_a_service(unit):
+        elif unit not in survey.given_way and _may_be_a_service(unit):
             yield Refusal(
                 f"{unit.file} runs from the tree of {unit.component} by a name that no package"
                 " has; whether it does what a packaged unit will do cannot be decided",

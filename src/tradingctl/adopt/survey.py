@@ -68,8 +68,15 @@ class Survey:
         return next((tree for tree in self.trees if tree.component == component), None)
 
     def units_of(self, component: str) -> list[UnitFile]:
-        """Return the unit files of a component."""
-        return [unit for unit in self.units if unit.component == component]
+        """Return the unit files of a component that give way, all of its when none does."""
+        known = [unit for unit in self.units if unit.component == component]
+        return [unit for unit in known if unit in self.given_way] or known
+
+    @property
+    def given_way(self) -> list[UnitFile]:
+        """The units that packaged ones replace: of the same name, or holding the port of one."""
+        holders = {holder.unit for found in self.holders.values() for holder in found}
+        return [unit for unit in self.units if unit.packaged or unit.name in holders]
 
 
 def survey(server: Server, inventory: Inventory, packages: Path | None = None) -> Survey:
@@ -96,6 +103,7 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
         tuple(units),
         tuple(unitfiles.masks(paths, inventory)),
         tuple(unitfiles.drop_ins_of(paths, inventory)),
+        holders=_holders(paths, inventory),
         absence=absence,
         odd=tuple(trees.no_trees(server, inventory)),
     )
@@ -105,8 +113,7 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
     for component in found.components:
         tree = found.tree(component.name)
         fixed = inforce.packaged_environment(packaged_units, component)
-        known = [unit for unit in found.units_of(component.name) if unit.packaged]
-        there = inforce.look(component, tree, known or found.units_of(component.name), fixed)
+        there = inforce.look(component, tree, found.units_of(component.name), fixed)
         settings.append(there)
         if tree:
             in_use += databases.find(component, tree, there.all or {}, fixed)
@@ -117,7 +124,6 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
         settings=tuple(settings),
         databases=tuple(in_use),
         folders=tuple(folders),
-        holders=_holders(paths, inventory),
         strays={
             tree.component: tuple(processes.from_tree(paths.proc, tree.real))
             for tree in found_trees

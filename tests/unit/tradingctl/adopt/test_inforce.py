@@ -38,3 +38,25 @@ def test_that_they_come_from_the_unit_is_said_without_a_value(world: World) -> N
     assert f"settings {file}, 0644" in world.said
     assert f"copy  {file}\n" in world.said
     assert SECRET not in world.said
+
+
+def test_a_predecessor_of_another_name_has_its_variables_read(world: World) -> None:
+    (world.machine.paths.base / API / ".env").unlink()
+    (world.machine.paths.local_units / f"{API}.service").unlink()
+    world.unit("at-api.service", API, "app.py", more=f"Environment=AT_BEARER_TOKEN={SECRET}\n")
+    world.machine.process(5000, "/srv", "/system.slice/at-api.service", ["77"])
+    world.machine.listen(("0100007F", 8080, "77"))
+    world.unpack()
+    assert world.run("adopt", "--dry-run") == 0, world.said
+    assert "variables: AT_BEARER_TOKEN" in world.said
+
+
+def test_a_predecessor_may_disagree_with_a_packaged_unit(world: World) -> None:
+    (world.machine.paths.local_units / f"{API}.service").unlink()
+    world.unit("at-api.service", API, "app.py", more="Environment=LEVEL=1\n")
+    world.unit(f"{WORKER}.service", API, "w.py", more="Environment=LEVEL=2\n", enabled=False)
+    world.machine.process(5000, "/srv", "/system.slice/at-api.service", ["77"])
+    world.machine.listen(("0100007F", 8080, "77"))
+    world.unpack()
+    assert world.run("activate", API) == 5
+    assert f"the units of {API} disagree about LEVEL" in world.said
