@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from tradingctl.account import Account
+from tradingctl.adopt.inforce import InForce
 from tradingctl.adopt.trees import Tree
 from tradingctl.backup.database import LOG_FILES, Database, copy
 from tradingctl.backup.replace import SIDE_FILES
@@ -47,32 +48,66 @@ class OldDatabase:
     variable: str = ""
 
 
+@dataclass(frozen=True)
+class Unfound:
+    """A declared database of which it is not certain which file it is, and why, without a value.
+
+    ``variable`` is the setting that is to say where it is, empty for none.
+    """
+
+    component: str
+    name: str
+    variable: str
+    reason: str
+
+
 def find(
-    component: Component, tree: Tree, settings: Mapping[str, str], fixed: Mapping[str, str]
-) -> Iterator[OldDatabase]:
-    """Give the declared databases that there are, checked while the services go on."""
+    component: Component,
+    tree: Tree,
+    folders: Collection[Path],
+    settings: InForce,
+    fixed: Mapping[str, str],
+) -> Iterator[OldDatabase | Unfound]:
+    """Give the declared databases, checked while the services go on.
+
+    ``folders`` are the directories that the component's units run in, which relative paths begin
+    at. One that is nowhere, and that no setting names, has not been made yet and is left out.
+    """
     for state in component.state:
         for base in state.databases:
             name = (PurePosixPath(state.path) / base).as_posix()
-            file, variable = _place(tree, name, settings, fixed, component.name)
-            if file.is_file():
-                yield look(component.name, name, file, variable)
+            usual = (tree.real / name).resolve()
+            known = settings.all or {}
+            variable = _variable(name, known, fixed, component.name)
+            value = known[variable] if variable else name
+            places = {_place(tree, value, folder) for folder in folders or [tree.real]}
+            there = {each for each in places if each.is_file()}
+            if not variable and usual.is_file():
+                there.add(usual)  # an application may take its own folder instead
+            if variable in settings.disputed_fixed:
+                yield Unfound(component.name, name, variable, "on which the units disagree")
+            elif len(there) == 1:
+                (file,) = there
+                yield look(component.name, name, file, variable if file != usual else "")
+            elif there:
+                reason = "there is one in more than one of the directories that the units run in"
+                yield Unfound(component.name, name, variable, reason)
+            elif variable and places != {usual}:
+                yield Unfound(component.name, name, variable, "which names no file")
 
 
-def _place(
-    tree: Tree, name: str, settings: Mapping[str, str], fixed: Mapping[str, str], component: str
-) -> tuple[Path, str]:
-    """Return where a database is, and the variable that says so if it is not in the tree."""
-    usual = (tree.real / name).resolve()
-    for variable, value in fixed.items():
-        if value == f"/opt/trading/{component}/{name}" and (chosen := settings.get(variable)):
-            # /opt/trading may be a link, and a relative path is one in the tree.
-            place = Path(chosen)
-            if place.is_absolute() and place.is_relative_to(f"/opt/trading/{component}"):
-                place = place.relative_to(f"/opt/trading/{component}")
-            found = (tree.real / place).resolve()
-            return found, "" if found == usual else variable
-    return usual, ""
+def _variable(
+    name: str, settings: Mapping[str, str], fixed: Mapping[str, str], component: str
+) -> str:
+    """Return the variable in ``settings`` that says where a database is, empty for none."""
+    packaged = f"/opt/trading/{component}/{name}"
+    known = (each for each, value in fixed.items() if value == packaged and settings.get(each))
+    return next(known, "")
+
+
+def _place(tree: Tree, value: str, folder: Path) -> Path:
+    """Return what a path is for a program that runs in ``folder``."""
+    return tree.place_of(tree.place_of(folder) / tree.place_of(Path(value))).resolve()
 
 
 def look(component: str, name: str, file: Path, variable: str = "") -> OldDatabase:

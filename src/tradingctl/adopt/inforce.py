@@ -7,13 +7,13 @@ are secrets: nothing here prints one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tradingctl.adopt import envfile
 from tradingctl.adopt.trees import Tree
-from tradingctl.adopt.unitfiles import UnitFile, parse
+from tradingctl.adopt.unitfiles import UnitFile, has_specifier, parse
 from tradingctl.description import Component
 from tradingctl.inventory import service
 
@@ -28,10 +28,11 @@ class InForce:
     """The settings of one component.
 
     ``values`` are to be carried over. ``files`` are those that they come from, unit files among
-    them. ``fixed`` are the
-    names of those that the packaged unit sets itself to something else, ``left`` of those that were
-    of the old unit, ``disputed`` of those on which two units disagree. ``notes`` say what else
-    there is to know, without a value.
+    them. ``fixed`` are the names of those that the packaged unit sets itself to something else,
+    ``left`` of those that were of the old unit, ``disputed`` of those on which two units disagree,
+    ``disputed_fixed`` of those among them that the packaged unit sets itself. ``undecided`` are
+    variables and files that systemd makes of a specifier such as ``%h``. ``notes`` say what else
+    there is to know, without a value. ``all`` is what the processes see.
     """
 
     component: str
@@ -40,6 +41,8 @@ class InForce:
     fixed: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     disputed: tuple[str, ...] = ()
+    disputed_fixed: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     all: Mapping[str, str] | None = None
 
@@ -68,7 +71,11 @@ def look(
     files: dict[str, None] = {}
     merged: dict[str, str] = {}
     disputed: dict[str, None] = {}
+    undecided: set[str] = set()
     for unit in units or (None,):
+        if unit is not None:
+            undecided |= unit.content.specifiers()
+            undecided |= {each for each in unit.environment_files if has_specifier(each)}
         for name, value in _of_unit(tree, unit, files, notes).items():
             if merged.setdefault(name, value) != value:
                 disputed[name] = None
@@ -86,6 +93,8 @@ def look(
         fixed=tuple(sorted(other - own)),
         left=tuple(sorted(own - fixed.keys())),
         disputed=tuple(sorted(disputed.keys() & kept.keys())),
+        disputed_fixed=tuple(sorted(disputed.keys() & fixed.keys())),
+        undecided=tuple(sorted(undecided - own)),
         notes=tuple(dict.fromkeys(notes)),
         all=merged,
     )
@@ -96,7 +105,7 @@ def _of_unit(
 ) -> dict[str, str]:
     """Return what the processes of one unit see: the last of these that names it counts."""
     own = tree.real / ".env" if tree else None
-    named = [Path(each.lstrip("-")) for each in unit.content.all("EnvironmentFile")] if unit else []
+    named = list(_named(tree, unit)) if unit else []
     by_systemd = own is not None and any(_same(each, own) for each in named)
     found: dict[str, str] = {}
     if own is not None and own.is_file() and not by_systemd:
@@ -124,6 +133,16 @@ def _of_unit(
         else:
             notes.append(f"{file}, which {unit.name} reads, is no file")
     return found
+
+
+def _named(tree: Tree | None, unit: UnitFile) -> Iterator[Path]:
+    """Give the files that systemd reads for a unit; patterns stand for what there is of them."""
+    for each in unit.environment_files:
+        path = tree.place_of(Path(each)) if tree else Path(each)
+        if re.search(r"[*?[]", each):
+            yield from sorted(Path("/").glob(str(path).lstrip("/")))
+        else:
+            yield path
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tradingctl.adopt.databases import Unfound
 from tradingctl.adopt.processes import Running
 from tradingctl.adopt.record import Kind, Step
 from tradingctl.adopt.survey import Survey
@@ -52,13 +53,22 @@ def find(survey: Survey, steps: Sequence[Step], paths: Paths) -> Iterator[Refusa
     for settings in survey.settings:
         if settings.disputed:
             names = ", ".join(settings.disputed)
-            files = " ".join(str(unit.file) for unit in survey.units_of(settings.component))
+            files = " ".join(_unit_files(survey, settings.component))
             yield Refusal(
                 f"the units of {settings.component} disagree about {names}, and the packaged ones"
                 " share their settings",
                 f"grep -n {settings.disputed[0]} {files}  # make them agree, then: {AGAIN}",
             )
+        for each in settings.undecided:
+            files = " ".join(_unit_files(survey, settings.component))
+            yield Refusal(
+                f"the units of {settings.component} have a specifier in {each}; what systemd makes"
+                " of it would be lost",
+                f"grep -n % {files}  # write out what it stands for, then: {AGAIN}",
+            )
     yield from _orders(survey, paths)
+    for unfound in survey.unfound:
+        yield _unfound(survey, unfound)
     for database in survey.databases:
         if database.damage:
             yield Refusal(
@@ -66,6 +76,22 @@ def find(survey: Survey, steps: Sequence[Step], paths: Paths) -> Iterator[Refusa
                 f"sqlite3 {database.file} 'PRAGMA integrity_check'",
             )
     yield from _space(steps)
+
+
+def _unfound(survey: Survey, database: Unfound) -> Refusal:
+    """Refuse to begin with an empty database what has one somewhere."""
+    found = next(each for each in survey.settings if each.component == database.component)
+    named = f"by {database.variable}, {database.reason}" if database.variable else database.reason
+    where = database.variable or "WorkingDirectory"
+    files = " ".join(dict.fromkeys([*found.files, *_unit_files(survey, database.component)]))
+    return Refusal(
+        f"which file {database.name} of {database.component} is cannot be decided: {named}",
+        f"grep -n {where} {files}  # make it name the database in use, then: {AGAIN}",
+    )
+
+
+def _unit_files(survey: Survey, component: str) -> list[str]:
+    return [str(unit.file) for unit in survey.units_of(component)]
 
 
 def _orders(survey: Survey, paths: Paths) -> Iterator[Refusal]:

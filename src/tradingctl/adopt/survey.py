@@ -10,7 +10,7 @@ import tradingctl
 from tradingctl import systemd
 from tradingctl.adopt import crontabs, databases, inforce, processes, trees, unitfiles
 from tradingctl.adopt.crontabs import Line
-from tradingctl.adopt.databases import OldDatabase
+from tradingctl.adopt.databases import OldDatabase, Unfound
 from tradingctl.adopt.inforce import InForce
 from tradingctl.adopt.processes import Running
 from tradingctl.adopt.trees import Tree
@@ -47,6 +47,7 @@ class Survey:
     masked: tuple[str, ...] = ()
     drop_ins: tuple[Path, ...] = ()
     databases: tuple[OldDatabase, ...] = ()
+    unfound: tuple[Unfound, ...] = ()
     settings: tuple[InForce, ...] = ()
     folders: tuple[Folder, ...] = ()
     holders: Mapping[int, tuple[Running, ...]] = field(default_factory=dict)
@@ -108,21 +109,24 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
         odd=tuple(trees.no_trees(server, inventory)),
     )
     settings: list[InForce] = []
-    in_use: list[OldDatabase] = []
+    declared: list[OldDatabase | Unfound] = []
     folders: list[Folder] = []
     for component in found.components:
         tree = found.tree(component.name)
         fixed = inforce.packaged_environment(packaged_units, component)
-        there = inforce.look(component, tree, found.units_of(component.name), fixed)
+        own = found.units_of(component.name)
+        there = inforce.look(component, tree, own, fixed)
         settings.append(there)
         if tree:
-            in_use += databases.find(component, tree, there.all or {}, fixed)
+            run_in = {unit.folder for unit in own if unit.folder}
+            declared += databases.find(component, tree, run_in, there, fixed)
             folders += _folders(paths, component, tree)
     moved = [unit.name for unit in units if not unit.packaged]
     return replace(
         found,
         settings=tuple(settings),
-        databases=tuple(in_use),
+        databases=tuple(each for each in declared if isinstance(each, OldDatabase)),
+        unfound=tuple(each for each in declared if isinstance(each, Unfound)),
         folders=tuple(folders),
         strays={
             tree.component: tuple(processes.from_tree(paths.proc, tree.real))

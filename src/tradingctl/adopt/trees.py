@@ -38,6 +38,11 @@ class Tree:
         known = (Path("/opt/trading", self.component), self.place, self.real)
         return tuple(dict.fromkeys(known))
 
+    def place_of(self, path: Path) -> Path:
+        """Return where a path lies that may name the tree by any of its names."""
+        inside = (path.relative_to(each) for each in self.names if path.is_relative_to(each))
+        return next((self.real / each for each in inside), path)
+
     @property
     def aside(self) -> Path:
         """Where it is moved to: in the same directory, so that it is one rename."""

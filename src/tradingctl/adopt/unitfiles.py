@@ -46,6 +46,12 @@ class Content:
                     found[name] = value.replace("%%", "%")
         return found
 
+    def specifiers(self) -> set[str]:
+        """Return the names of variables whose values systemd makes of a ``%`` specifier."""
+        lines = self.all("Environment")
+        words = [word.partition("=") for line in lines for word in _words(line)]
+        return {name for name, _, value in words if has_specifier(value)}
+
     def commands(self) -> list[list[str]]:
         """Return the words of the command lines that are the service."""
         return [_words(line.lstrip("@-:+!|")) for line in self.all("ExecStart")]
@@ -84,6 +90,11 @@ class UnitFile:
         folder = self.content.last("WorkingDirectory").lstrip("-")
         return Path(folder) if folder.startswith("/") else None
 
+    @property
+    def environment_files(self) -> list[str]:
+        """The files of variables that systemd reads for it, which may be patterns."""
+        return [each.lstrip("-") for each in self.content.all("EnvironmentFile")]
+
     def runs_in(self, trees: Collection[Path]) -> bool:
         """Return whether it runs in one of the trees, or a program of theirs."""
         if self.folder:
@@ -110,6 +121,11 @@ def _words(line: str) -> list[str]:
         return shlex.split(line)
     except ValueError:  # systemd is more forgiving, and refuses the line
         return line.split()
+
+
+def has_specifier(value: str) -> bool:
+    """Return whether systemd puts something in the place of a part (systemd.unit(5))."""
+    return "%" in value.replace("%%", "")
 
 
 def is_mask(path: Path) -> bool:
