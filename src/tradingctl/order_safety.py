@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tradingctl.backup import worker_mode
-from tradingctl.backup.worker_mode import SAFE, VARIABLE
+from tradingctl.backup.worker_mode import SAFE, VARIABLE, shown
 from tradingctl.description import Component, Unit
 from tradingctl.environment import PRODUCTION, is_production, read_environment
 from tradingctl.errors import OrdersError
@@ -45,9 +45,14 @@ def refusal(paths: Paths, mode: str, where: str = "") -> Refusal | None:
     override = paths.shown(paths.orders_on_staging)
     written = allowed_mode(paths)
     but = f"; {override} allows {written!r}, not this" if written else ""
+    reason = (
+        f"{VARIABLE} is {shown(mode)}{f' in {where}' if where else ''}, and this machine is"
+        f" {machine} by {paths.shown(paths.environment)}: only {SAFE} is started here{but}"
+    )
+    if shown(mode) != mode:
+        return Refusal(reason, f"grep -n {VARIABLE} {where or paths.shown(paths.settings) + '/*'}")
     return Refusal(
-        f"{VARIABLE} is {mode}{f' in {where}' if where else ''}, and this machine is {machine} by"
-        f" {paths.shown(paths.environment)}: only {SAFE} is started here{but}",
+        reason,
         f"tradingctl environment {PRODUCTION}  # if it is; or, to allow it here: echo {mode} >"
         f" {override}",
     )
@@ -110,7 +115,7 @@ def order_finding(
         return Finding(
             CHECK,
             f"{SAFE} on a machine that is not production",
-            f"process {state.main_pid} runs with {VARIABLE}={running}: {refused.reason}",
+            f"process {state.main_pid} runs with {VARIABLE}={shown(running)}: {refused.reason}",
             f"systemctl stop {service(unit.name)}  # or {refused.next_command}",
         )
     if refused := refusal(server.paths, mode, _shown(server, where)):

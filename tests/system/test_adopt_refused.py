@@ -126,7 +126,8 @@ def test_worker_that_sends_orders_where_nobody_said_production(
 ) -> None:
     with hand_made_server(hand_made, slim) as machine:
         said = refusal(machine)
-        assert "AT_WORKER_MODE is paper-send, and this machine is staging" in said
+        assert "AT_WORKER_MODE is paper-send in " in said
+        assert ", and this machine is staging" in said
         assert "next: tradingctl environment production" in said
         machine.run("tradingctl", "environment", "production")
         assert_taken_over(machine, slim)

@@ -14,13 +14,12 @@ from pathlib import Path
 from tradingctl.adopt import envfile
 from tradingctl.adopt.trees import Tree
 from tradingctl.adopt.unitfiles import UnitFile, has_specifier, parse
+from tradingctl.backup.worker_mode import VARIABLE
 from tradingctl.description import Component
 from tradingctl.inventory import service
 
 # What is of the program that the unit starts, not of the application.
 OF_THE_UNIT = re.compile(r"PATH|HOME|USER|LOGNAME|SHELL|VIRTUAL_ENV|PYTHON\w*|LD_\w+")
-MODE = "AT_WORKER_MODE"
-WORD = re.compile(r"[a-z][a-z-]{0,30}")
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,8 @@ class InForce:
 
     @property
     def worker_mode(self) -> str:
-        """The worker's mode, which is no secret; empty when it is not set, or is no word."""
-        found = self.values.get(MODE, "")
-        return found if WORD.fullmatch(found) else ""
+        """The worker's mode, empty when it is not set."""
+        return self.values.get(VARIABLE, "")
 
 
 def packaged_environment(folder: Path, component: Component) -> dict[str, str]:

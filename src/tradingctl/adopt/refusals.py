@@ -12,7 +12,6 @@ from tradingctl.adopt.record import Kind, Step
 from tradingctl.adopt.survey import Survey
 from tradingctl.adopt.trees import Tree, device_of, free_bytes, size_of
 from tradingctl.adopt.unitfiles import UnitFile
-from tradingctl.backup.worker_mode import VARIABLE
 from tradingctl.inventory import service
 from tradingctl.order_safety import refusal
 from tradingctl.paths import Paths
@@ -101,8 +100,8 @@ def _orders(survey: Survey, paths: Paths) -> Iterator[Refusal]:
     for settings in survey.settings:
         component = survey.inventory.component(settings.component)
         sends = any(unit.sends_orders for unit in component.units)
-        mode = settings.values.get(VARIABLE, "")
-        if sends and (refused := refusal(paths, mode)):
+        where = " ".join(settings.files)
+        if sends and (refused := refusal(paths, settings.worker_mode, where)):
             yield Refusal(refused.reason, f"{refused.next_command}; then: {AGAIN}")
 
 

@@ -9,7 +9,7 @@ from tradingctl.adopt.plan import Plan
 from tradingctl.adopt.record import Adoption, Kind
 from tradingctl.adopt.survey import Survey
 from tradingctl.adopt.trees import free_bytes, owner_of
-from tradingctl.backup.worker_mode import SAFE
+from tradingctl.backup.worker_mode import SAFE, shown
 from tradingctl.paths import Paths
 
 WORDS = {
@@ -81,7 +81,7 @@ def _notes(paths: Paths, plan: Plan) -> Iterator[str]:
                 f" over: {', '.join(names)}"
             )
         if settings.worker_mode:
-            yield f"the worker's mode stays {settings.worker_mode}"
+            yield f"the worker's mode stays {shown(settings.worker_mode)}"
             if settings.worker_mode != SAFE and not paths.environment.exists():
                 yield (
                     "that mode is for production: unless .env has TRADING_ENVIRONMENT=production,"

@@ -113,8 +113,9 @@ def _refuse_repeats(
         mode = worker_mode.mode(component.name, server.paths.settings)
         if mode != worker_mode.SAFE:
             raise RestoreError(
-                f"{worker_mode.VARIABLE} of {component.name} is {mode}: it would handle again what"
-                f" it handled since {backup.created_at[:19]} UTC; nothing was changed",
+                f"{worker_mode.VARIABLE} of {component.name} is {worker_mode.shown(mode)}: it would"
+                f" handle again what it handled since {backup.created_at[:19]} UTC; nothing was"
+                " changed",
                 f"{request.command(backup.id)} --accept-repeats",
             )
 
@@ -128,8 +129,8 @@ def _refuse_other_mode(server: Server, inventory: Inventory, backup: Backup) -> 
     for what, now, then in safety:
         if now != then:
             raise RestoreError(
-                f"the settings of {backup.id} would change {what} from {now} to {then}, which a"
-                " restore never does; nothing was changed",
+                f"the settings of {backup.id} would change {what} from {worker_mode.shown(now)} to"
+                f" {worker_mode.shown(then)}, which a restore never does; nothing was changed",
                 f"diff -r {kept} {paths.settings}  # then copy by hand what is wanted",
             )
 

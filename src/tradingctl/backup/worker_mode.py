@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,16 @@ from tradingctl.envfile import assignments
 
 VARIABLE = "AT_WORKER_MODE"
 SAFE = "plan-only"
+WORD = re.compile(r"[A-Za-z][A-Za-z-]{0,30} ?")
+NO_WORD = "no word (is a quote not closed?)"
+
+
+def shown(mode: str) -> str:
+    """Return a mode for people.
+
+    The value of a quote that is not closed has the lines behind it, which may be secrets.
+    """
+    return mode if WORD.fullmatch(mode) else NO_WORD
 
 
 def mode(component: str, *folders: Path) -> str:

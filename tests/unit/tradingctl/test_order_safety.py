@@ -62,6 +62,18 @@ def test_every_other_mode_is_for_production(
     assert start(worker, mode) == 0
 
 
+def test_a_mode_that_is_no_word_is_not_said(worker: Machine) -> None:
+    mode = "paper-send\nIB_PASSWORD=hush-hush"
+    assert start(worker, mode) == 5
+    (worker.root / "proc/4711/environ").write_bytes(f"AT_WORKER_MODE={mode}\0".encode())
+    worker.write(SECRETS, f"AT_WORKER_MODE='{mode}")
+    assert main(["verify"], worker.server) == 3
+    assert main(["status"], worker.server) == 0
+    said = worker.err.getvalue() + worker.out.getvalue()
+    assert "AT_WORKER_MODE is no word" in said
+    assert "hush-hush" not in said
+
+
 def test_the_variable_of_the_service_does_not_decide_what_the_machine_is(worker: Machine) -> None:
     worker.environ["TRADING_ENVIRONMENT"] = "production"
     assert start(worker, "paper-send") == 5

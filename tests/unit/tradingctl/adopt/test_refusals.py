@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.tradingctl.adopt.world import API, BOARD, DASHBOARD, WORKER, World
+from tests.unit.tradingctl.adopt.world import API, BOARD, DASHBOARD, SECRET, WORKER, World
 
 from tradingctl.adopt import refusals
 
@@ -121,9 +121,28 @@ def test_two_units_that_disagree(world: World) -> None:
 def test_a_worker_that_sends_orders_on_a_staging_machine(world: World) -> None:
     world.say("staging")
     said = refused(world)
-    assert "AT_WORKER_MODE is paper-send, and this machine is staging" in said
+    file = world.machine.paths.base / API / ".env"
+    assert f"AT_WORKER_MODE is paper-send in {file}, and this machine is staging" in said
     assert "next: tradingctl environment production" in said
     assert "; then: dpkg --configure -a" in said
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_a_quote_that_is_not_closed_shows_nobody_the_next_line(
+    world: World, environment: str
+) -> None:
+    world.say(environment)
+    world.dot_env(API, f"AT_WORKER_MODE='paper-send\nAT_BEARER_TOKEN={SECRET}\n")
+    for unit in (API, WORKER):
+        more = f"EnvironmentFile={world.machine.paths.base / API}/.env\n"
+        world.unit(f"{unit}.service", API, f"{unit}.py", more=more, enabled=False)
+    world.unpack()
+    world.run("adopt", "--dry-run")
+    assert SECRET not in world.said
+    assert "no word (is a quote not closed?)" in world.said
+    world.run("activate", API)
+    assert SECRET not in world.said
+    assert SECRET not in world.machine.paths.deploy_log.read_text()
 
 
 def test_before_an_installation_it_is_said_how_to_name_production(world: World) -> None:
