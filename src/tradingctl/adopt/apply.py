@@ -40,9 +40,9 @@ def begin(server: Server, survey: Survey, adoption: Adoption) -> Adoption:
                 generations.install(staged, component.version)
     for found in survey.settings:
         # What is read from unit files has to be known when those are moved.
-        prepared = _prepared(server, adoption, found.component)
-        prepared.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(prepared, inforce.text_of(found), 0o600)
+        file = prepared(server, adoption, found.component)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(file, inforce.text_of(found), 0o600)
     record.append(server, adoption)
     return adoption
 
@@ -292,7 +292,8 @@ def _tracked(server: Server, component: Component, target: Path) -> Path | None:
     return shipped / ".tracked" / target.relative_to(top)
 
 
-def _prepared(server: Server, adoption: Adoption, component: str) -> Path:
+def prepared(server: Server, adoption: Adoption, component: str) -> Path:
+    """Return where the settings wait that are found before the units are moved."""
     return server.paths.adoption / "settings" / adoption.stamp / f"{component}.env"
 
 
@@ -303,13 +304,25 @@ def _settings(server: Server, adoption: Adoption, step: Step, account: Account) 
         folder.mkdir(mode=0o700, parents=True)
         os.chown(folder, -1, account.gid)
         folder.chmod(0o750)
-    text = _prepared(server, adoption, step.component).read_text(encoding="utf-8")
-    earlier = target.with_name(f"{target.name}.before-adoption-{adoption.stamp}")
+    earlier = earlier_settings(adoption, step)
     if target.exists() and not earlier.exists():
-        before = target.read_text(encoding="utf-8")
-        if before == text:
+        if target.read_text(encoding="utf-8") == settings_text(server, adoption, step):
             return  # it was cut short after this
-        write_whole(earlier, before, 0o600)
-    if earlier.exists():
+        # The file itself, with its owner and mode: what is written next is another one.
+        earlier.hardlink_to(target)
+    write_whole(target, settings_text(server, adoption, step), 0o640, gid=account.gid)
+
+
+def settings_text(server: Server, adoption: Adoption, step: Step) -> str:
+    """Return what a step writes into a secret file, empty when it is done for long."""
+    file, earlier = prepared(server, adoption, step.component), earlier_settings(adoption, step)
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    if text and earlier.exists():
         text += inforce.and_earlier(earlier.read_text(encoding="utf-8"))
-    write_whole(target, text, 0o640, gid=account.gid)
+    return text
+
+
+def earlier_settings(adoption: Adoption, step: Step) -> Path:
+    """Return where the secret file is kept that was there before."""
+    target = Path(step.target)
+    return target.with_name(f"{target.name}.before-adoption-{adoption.stamp}")

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tradingctl.adopt import envfile
 from tradingctl.adopt.trees import Tree
 from tradingctl.adopt.unitfiles import UnitFile, has_specifier, parse
-from tradingctl.backup.worker_mode import VARIABLE
+from tradingctl.backup.worker_mode import SAFE, VARIABLE, written
 from tradingctl.description import Component
 from tradingctl.inventory import service
+from tradingctl.paths import Paths
 
 # What is of the program that the unit starts, not of the application.
 OF_THE_UNIT = re.compile(r"PATH|HOME|USER|LOGNAME|SHELL|VIRTUAL_ENV|PYTHON\w*|LD_\w+")
@@ -32,6 +33,7 @@ class InForce:
     ``disputed_fixed`` of those among them that the packaged unit sets itself. ``undecided`` are
     variables and files that systemd makes of a specifier such as ``%h``. ``notes`` say what else
     there is to know, without a value. ``all`` is what the processes see.
+    ``prepared`` is what the component's secret file has already, which counts more.
     """
 
     component: str
@@ -44,11 +46,27 @@ class InForce:
     undecided: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     all: Mapping[str, str] | None = None
+    prepared: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def worker_mode(self) -> str:
-        """The worker's mode, empty when it is not set."""
-        return self.values.get(VARIABLE, "")
+        """The mode that the worker has by hand, which sends no orders when it is not set."""
+        return self.values.get(VARIABLE) or SAFE
+
+    def packaged_mode(self, paths: Paths) -> tuple[str, str]:
+        """Return the mode that the packaged worker is going to have, and the files that say so."""
+        secret_file = str(paths.secret_file(self.component))
+        for variables, where in ((self.prepared, secret_file), (self.values, self.where)):
+            if VARIABLE in variables:
+                return variables[VARIABLE] or SAFE, where
+        folders = (paths.settings, paths.default_settings)
+        mode, name = written(self.component, *folders)
+        return mode, str(paths.settings / name) if name else ""
+
+    @property
+    def where(self) -> str:
+        """The files that the settings come from, as words of a command."""
+        return " ".join(self.files)
 
 
 def packaged_environment(folder: Path, component: Component) -> dict[str, str]:
@@ -59,6 +77,13 @@ def packaged_environment(folder: Path, component: Component) -> dict[str, str]:
         if file.is_file():
             found |= parse(file.read_text(encoding="utf-8")).environment()
     return found
+
+
+def prepared(paths: Paths, component: str) -> dict[str, str]:
+    """Return what a component's secret file has before anything is taken over."""
+    file = paths.secret_file(component)
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    return envfile.systemd(text)
 
 
 def look(

@@ -12,6 +12,7 @@ from tradingctl.adopt.record import Kind, Step
 from tradingctl.adopt.survey import Survey
 from tradingctl.adopt.trees import Tree, device_of, free_bytes, size_of
 from tradingctl.adopt.unitfiles import UnitFile
+from tradingctl.backup.worker_mode import SAFE, VARIABLE, shown
 from tradingctl.inventory import service
 from tradingctl.order_safety import refusal
 from tradingctl.paths import Paths
@@ -95,13 +96,20 @@ def _unit_files(survey: Survey, component: str) -> list[str]:
 
 def _orders(survey: Survey, paths: Paths) -> Iterator[Refusal]:
     """Refuse a worker that sends orders on a machine where the packaged one would not start."""
-    if not paths.environment.exists():
-        return  # not even traderunner-common is configured, which asks what the machine is
     for settings in survey.settings:
         component = survey.inventory.component(settings.component)
-        sends = any(unit.sends_orders for unit in component.units)
-        where = " ".join(settings.files)
-        if sends and (refused := refusal(paths, settings.worker_mode, where)):
+        if not any(unit.sends_orders for unit in component.units):
+            continue
+        by_hand = settings.worker_mode
+        mode, where = settings.packaged_mode(paths)
+        if mode not in (SAFE, by_hand):
+            yield Refusal(
+                f"the worker of {component.name} has the mode {shown(by_hand)} by hand, and would"
+                f" have {shown(mode)} by {where}: taking over must not begin to send orders",
+                f"grep -n {VARIABLE} {where} {settings.where}  # make them agree, then: {AGAIN}",
+            )
+        # Without the file traderunner-common, which asks what the machine is, is not configured.
+        elif paths.environment.exists() and (refused := refusal(paths, mode, where)):
             yield Refusal(refused.reason, f"{refused.next_command}; then: {AGAIN}")
 
 

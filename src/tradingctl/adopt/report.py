@@ -80,9 +80,20 @@ def _notes(paths: Paths, plan: Plan) -> Iterator[str]:
                 f"of /etc/trading/{settings.component}.env these are overridden by what is taken"
                 f" over: {', '.join(names)}"
             )
-        if settings.worker_mode:
-            yield f"the worker's mode stays {shown(settings.worker_mode)}"
-            if settings.worker_mode != SAFE and not paths.environment.exists():
+        if names := sorted(settings.prepared):
+            file = paths.secret_file(settings.component)
+            yield f"{file} is there already, and counts more than what is taken over: " + (
+                ", ".join(names)
+            )
+        component = survey.inventory.component(settings.component)
+        if any(unit.sends_orders for unit in component.units):
+            mode, where = settings.packaged_mode(paths)
+            if mode == settings.worker_mode:
+                yield f"the worker's mode stays {shown(mode)}"
+            else:
+                old = shown(settings.worker_mode)
+                yield f"the worker's mode becomes {shown(mode)}, by {where}; by hand it is {old}"
+            if mode != SAFE and not paths.environment.exists():
                 yield (
                     "that mode is for production: unless .env has TRADING_ENVIRONMENT=production,"
                     " say so before the installation: echo 'traderunner-common"

@@ -116,6 +116,7 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
         fixed = inforce.packaged_environment(packaged_units, component)
         own = found.units_of(component.name)
         there = inforce.look(component, tree, own, fixed)
+        there = replace(there, prepared=inforce.prepared(paths, component.name))
         settings.append(there)
         if tree:
             run_in = {unit.folder for unit in own if unit.folder}

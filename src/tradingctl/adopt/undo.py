@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tradingctl import systemd
+from tradingctl import systemd, tree
 from tradingctl.account import Account, members
 from tradingctl.adopt import apply, crontabs, databases, envfile, moving, record
 from tradingctl.adopt.record import Adoption, Kind, State, Step, place_of, save, set_state
@@ -73,6 +72,7 @@ def give_back(
     if not systemd.absence(server):
         systemd.reload(server)
     failed = _start(server, adoption) if start else []
+    tree.remove(server.paths.adoption / "settings" / adoption.stamp)
     ended = State.UNDONE if state is State.UNDOING else State.REVERSED
     set_state(server, adoption, ended)
     return GivenBack(tuple(lines), tuple(failed))
@@ -187,25 +187,30 @@ def _folder(server: Server, adoption: Adoption, step: Step, stamp: str) -> list[
 
 def _settings(server: Server, adoption: Adoption, step: Step, stamp: str) -> list[str]:
     """Put the secret file aside; say which variables it has otherwise than the old ones."""
-    target = Path(step.target)
-    earlier = target.with_name(f"{target.name}.before-adoption-{adoption.stamp}")
-    if not target.exists():
-        return []
+    target, earlier = Path(step.target), apply.earlier_settings(adoption, step)
     lines = []
-    if step.done:
-        now = envfile.systemd(target.read_text(encoding="utf-8"))
-        kept = target.with_name(f"{target.name}.undone-{stamp}")
-        target.rename(kept)
-        source = place_of(adoption, Path(step.source))
-        text = source.read_text(encoding="utf-8", errors="replace") if source.is_file() else ""
-        before = {**envfile.dotenv(text), **envfile.systemd(text)}
-        odd = sorted(name for name in now if now[name] != before.get(name, now[name]))
-        lines.append(f"{target} is kept as {kept}")
-        if odd:
-            lines.append(f"  {', '.join(odd)} differ in {source}, which is in force again")
+    if target.exists():
+        text = target.read_text(encoding="utf-8")
+        # Cut short before the step was marked, what it wrote would count more the next time.
+        if step.done or text == apply.settings_text(server, adoption, step):
+            kept = target.with_name(f"{target.name}.undone-{stamp}")
+            target.rename(kept)
+            lines.append(f"{target} is kept as {kept}")
+            lines += _differences(adoption, step, envfile.systemd(text))
     if earlier.exists():
-        shutil.move(earlier, target)
+        if target.exists() and target.samefile(earlier):
+            earlier.unlink()  # rename(2) leaves two names of one file alone
+        else:
+            earlier.replace(target)
     return lines
+
+
+def _differences(adoption: Adoption, step: Step, now: Mapping[str, str]) -> list[str]:
+    source = place_of(adoption, Path(step.source))
+    text = source.read_text(encoding="utf-8", errors="replace") if source.is_file() else ""
+    before = {**envfile.dotenv(text), **envfile.systemd(text)}
+    odd = sorted(name for name in now if now[name] != before.get(name, now[name]))
+    return [f"  {', '.join(odd)} differ in {source}, which is in force again"] if odd else []
 
 
 def _database(server: Server, adoption: Adoption, step: Step, stamp: str) -> list[str]:

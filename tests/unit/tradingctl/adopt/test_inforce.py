@@ -60,3 +60,52 @@ def test_a_predecessor_may_disagree_with_a_packaged_unit(world: World) -> None:
     world.unpack()
     assert world.run("activate", API) == 5
     assert f"the units of {API} disagree about LEVEL" in world.said
+
+
+def prepare(world: World, text: str) -> str:
+    """Write the secret file before anything is taken over, and return where."""
+    return str(world.machine.write(f"etc/trading/secrets/{API}.env", text))
+
+
+def test_a_prepared_file_may_stop_the_orders(world: World) -> None:
+    file = prepare(world, "AT_WORKER_MODE=plan-only\n")
+    world.say("staging")
+    world.unpack()
+    assert world.run("adopt", "--dry-run") == 0, world.said
+    assert f"the worker's mode becomes plan-only, by {file}; by hand it is paper-send" in world.said
+    assert f"{file} is there already, and counts more" in world.said
+    assert world.run("activate", API) == 0, world.said
+    assert secret_lines(world, API)[-1] == "AT_WORKER_MODE=plan-only"
+
+
+def test_no_prepared_file_begins_to_send_orders(world: World) -> None:
+    world.dot_env(API, "AT_WORKER_MODE=plan-only\n")
+    file = prepare(world, "AT_WORKER_MODE=paper-send\n")
+    world.unpack()
+    assert world.run("activate", API) == 5
+    assert (
+        f"the worker of {API} has the mode plan-only by hand, and would have paper-send by {file}"
+        in world.said
+    )
+    assert (
+        f"next: grep -n AT_WORKER_MODE {file} {world.machine.paths.base / API}/.env" in world.said
+    )
+    assert "the worker's mode stays" not in world.said
+
+
+def test_nor_do_the_settings_of_the_package_or_of_the_machine(world: World) -> None:
+    world.dot_env(API, "LEVEL=1\n")
+    world.machine.write(f"etc/trading/{API}.env", "AT_WORKER_MODE=paper-send\n")
+    world.unpack()
+    assert world.run("activate", API) == 5
+    assert "taking over must not begin to send orders" in world.said
+
+
+def test_a_prepared_file_keeps_its_owner_and_mode(world: World) -> None:
+    file = world.machine.root / f"etc/trading/secrets/{API}.env"
+    prepare(world, "AT_BEARER_TOKEN=prepared\n")
+    file.chmod(0o640)
+    world.install()
+    world.run("adopt", "--undo", "--yes")
+    assert file.read_text() == "AT_BEARER_TOKEN=prepared\n"
+    assert file.stat().st_mode & 0o777 == 0o640

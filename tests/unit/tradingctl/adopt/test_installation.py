@@ -223,6 +223,7 @@ def test_cut_short_anywhere_the_boot_puts_everything_back(
     world: World, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     world.unpack()
+    prepared = world.machine.write(f"etc/trading/secrets/{BOARD}.env", "DASHBOARD_PASS=mine\n")
     before = world.look()
     finished = record.finished
     count = 0
@@ -247,6 +248,10 @@ def test_cut_short_anywhere_the_boot_puts_everything_back(
     assert world.run("adopt", "--resume") == 0
     assert world.look() == before
     assert world.state == State.REVERSED
+    secrets = sorted(world.machine.paths.secrets.glob("*.env"))
+    assert secrets == [prepared], "what it wrote itself would count more the next time"
+    assert prepared.read_text() == "DASHBOARD_PASS=mine\n"
+    assert list(world.machine.paths.adoption.glob("settings/*")) == []
     # What was cut short says nothing about the release: it takes over again.
     world.systemd.alive |= {f"{each}.service" for each in (API, WORKER, DASHBOARD)}
     assert world.install() == 0
