@@ -95,7 +95,8 @@ def test_edited_settings_stay_and_others_follow_in_an_unattended_upgrade(
     machine: Machine, slim: Project, later: Project
 ) -> None:
     first, second = Defaults.of(slim).files, Defaults.of(later).files
-    assert "WATCH_SYMBOLS=HOOD,PLTR" in variables(machine, "marketdata-stream")
+    assert "EODHD_ENDPOINT=us" in variables(machine, "marketdata-stream")
+    assert "WATCH_SYMBOLS=AAPL" not in variables(machine, "marketdata-stream")
     machine.write(EDITED, HIS_OWN)
     before = untouched(machine, EDITED)
     assert told(machine) == ""

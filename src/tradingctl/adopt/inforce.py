@@ -7,14 +7,15 @@ are secrets: nothing here prints one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tradingctl.adopt import envfile
 from tradingctl.adopt.trees import Tree
 from tradingctl.adopt.unitfiles import UnitFile, has_specifier, parse
-from tradingctl.backup.worker_mode import SAFE, VARIABLE, written
+from tradingctl.backup import worker_mode
+from tradingctl.backup.worker_mode import SAFE, VARIABLE
 from tradingctl.description import Component
 from tradingctl.inventory import service
 from tradingctl.paths import Paths
@@ -34,6 +35,7 @@ class InForce:
     variables and files that systemd makes of a specifier such as ``%h``. ``notes`` say what else
     there is to know, without a value. ``all`` is what the processes see.
     ``prepared`` is what the component's secret file has already, which counts more.
+    ``defaults`` are the names that the package's own file of settings has.
     """
 
     component: str
@@ -47,6 +49,7 @@ class InForce:
     notes: tuple[str, ...] = ()
     all: Mapping[str, str] | None = None
     prepared: Mapping[str, str] = field(default_factory=dict)
+    defaults: Set[str] = frozenset()
 
     @property
     def worker_mode(self) -> str:
@@ -60,7 +63,7 @@ class InForce:
             if VARIABLE in variables:
                 return variables[VARIABLE] or SAFE, where
         folders = (paths.settings, paths.default_settings)
-        mode, name = written(self.component, *folders)
+        mode, name = worker_mode.written(self.component, *folders)
         return mode, str(paths.settings / name) if name else ""
 
     @property
@@ -84,6 +87,11 @@ def prepared(paths: Paths, component: str) -> dict[str, str]:
     file = paths.secret_file(component)
     text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     return envfile.systemd(text)
+
+
+def defaults(component: str, *folders: Path) -> set[str]:
+    """Return the variables in a component's file of settings, from the first folder that has it."""
+    return set(envfile.systemd(worker_mode.text_of(f"{component}.env", folders)))
 
 
 def look(

@@ -74,16 +74,20 @@ def _found(paths: Paths, survey: Survey) -> Iterator[str]:
 def _notes(paths: Paths, plan: Plan) -> Iterator[str]:
     survey = plan.survey
     for settings in survey.settings:
-        names = sorted(settings.values.keys() & _defaults(paths, settings.component))
-        if names:
+        own = f"/etc/trading/{settings.component}.env"
+        if names := sorted(settings.values.keys() & settings.defaults):
+            yield f"of {own} these are overridden by what is taken over: {', '.join(names)}"
+        known = {*settings.values, *(settings.all or {}), *settings.prepared}
+        if names := sorted(settings.defaults - known):
             yield (
-                f"of /etc/trading/{settings.component}.env these are overridden by what is taken"
-                f" over: {', '.join(names)}"
+                f"of {own} these are new, for by hand nothing sets them: {', '.join(names)}; where"
+                " the application has another default, that was in force"
             )
         if names := sorted(settings.prepared):
-            file = paths.secret_file(settings.component)
-            yield f"{file} is there already, and counts more than what is taken over: " + (
-                ", ".join(names)
+            secret_file = paths.secret_file(settings.component)
+            yield (
+                f"{secret_file} is there already, and counts more than what is taken over:"
+                f" {', '.join(names)}"
             )
         component = survey.inventory.component(settings.component)
         if any(unit.sends_orders for unit in component.units):
@@ -132,15 +136,6 @@ def _notes(paths: Paths, plan: Plan) -> Iterator[str]:
             f" in {tree.aside}. Data below {tree.place} is then of trading:trading: whoever"
             " reads or writes it has to be root or in the group"
         )
-
-
-def _defaults(paths: Paths, component: str) -> set[str]:
-    for folder in (paths.settings, paths.default_settings):
-        file = folder / f"{component}.env"
-        if file.is_file():
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-            return {line.partition("=")[0].strip() for line in lines if "=" in line}
-    return set()
 
 
 def undo_text(adoption: Adoption) -> str:

@@ -94,8 +94,9 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
     if units and not absence:
         states = systemd.show(server.runner, [unit.name for unit in units])
         units = [replace(unit, state=states[unit.name]) for unit in units]
-    packaged_units = paths.units
+    packaged_units, packaged_settings = paths.units, paths.default_settings
     if packages:
+        packaged_settings = packages / "usr/share/trading/settings"
         places = [packages / each / "systemd/system" for each in ("lib", "usr/lib")]
         packaged_units = next((each for each in places if each.is_dir()), places[0])
     found = Survey(
@@ -116,7 +117,11 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
         fixed = inforce.packaged_environment(packaged_units, component)
         own = found.units_of(component.name)
         there = inforce.look(component, tree, own, fixed)
-        there = replace(there, prepared=inforce.prepared(paths, component.name))
+        there = replace(
+            there,
+            prepared=inforce.prepared(paths, component.name),
+            defaults=inforce.defaults(component.name, paths.settings, packaged_settings),
+        )
         settings.append(there)
         if tree:
             run_in = {unit.folder for unit in own if unit.folder}

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+import unittest.mock
+from pathlib import Path
+
 from tests.unit.tradingctl.adopt.world import API, BOARD, DASHBOARD, SECRET, WORKER, World
+
+from tradingctl.adopt import envfile
 
 TOKEN = f"Environment=AT_BEARER_TOKEN={SECRET} AT_WORKER_MODE=paper-send\n"
 
@@ -109,3 +116,30 @@ def test_a_prepared_file_keeps_its_owner_and_mode(world: World) -> None:
     world.run("adopt", "--undo", "--yes")
     assert file.read_text() == "AT_BEARER_TOKEN=prepared\n"
     assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_what_the_packaged_settings_add_and_what_of_them_is_overridden_is_said(
+    world: World,
+) -> None:
+    world.dot_env(API, "AT_WORKER_MODE=plan-only\nAT_IB_PORT=4001\nAT_DB_PATH=\n")
+    default = "# AT_NOT=1\nAT_WORKER_MODE=plan-only\nAT_IB_HOST=192.0.2.1\nAT_IB_PORT=4002\n"
+    world.machine.write(f"usr/share/trading/settings/{API}.env", default)
+    world.unpack()
+    assert world.run("adopt", "--dry-run") == 0, world.said
+    file = f"/etc/trading/{API}.env"
+    overridden = "these are overridden by what is taken over: AT_IB_PORT, AT_WORKER_MODE\n"
+    assert f"of {file} {overridden}" in world.said
+    assert f"of {file} these are new, for by hand nothing sets them: AT_IB_HOST; " in world.said
+
+
+def test_the_packaged_settings_leave_an_older_name_in_force() -> None:
+    project = Path(__file__).parents[4]
+    file = project / "packaging/samples/marketdata-stream/src/marketdata_stream/settings.py"
+    spec = importlib.util.spec_from_file_location("stream_settings", file)
+    assert spec and spec.loader
+    sample = importlib.util.module_from_spec(spec)
+    with unittest.mock.patch.dict(sys.modules, stream_settings=sample):
+        spec.loader.exec_module(sample)
+    default = (project / "packaging/conf/marketdata-stream.env").read_text()
+    environ = {**envfile.systemd(default), "EODHD_SYMBOLS": "NVDA,TSLA"}
+    assert sample.load_settings(environ).symbols == ("NVDA", "TSLA")
