@@ -30,6 +30,7 @@ PROPERTIES = (
     "Result",
     "ExecMainStatus",
     "InvocationID",
+    "TriggeredBy",
 )
 POLICY_DENIES = 101
 ASKED = 3  # times, a second apart, before no answer is one
@@ -37,7 +38,10 @@ ASKED = 3  # times, a second apart, before no answer is one
 
 @dataclass(frozen=True)
 class UnitState:
-    """A unit as ``systemctl show`` has it; ``since`` is when it became active, seconds of boot."""
+    """A unit as ``systemctl show`` has it; ``since`` is when it became active, seconds of boot.
+
+    ``triggered_by`` are the timers, sockets and paths in force that start it.
+    """
 
     load: str = ""
     active: str = "unknown"
@@ -52,6 +56,7 @@ class UnitState:
     result: str = ""
     exit_status: int = 0
     invocation: str = ""
+    triggered_by: tuple[str, ...] = ()
 
     @property
     def put_aside(self) -> str:
@@ -92,6 +97,7 @@ def _parse(block: str) -> UnitState:
         result=said.get("Result", ""),
         exit_status=_number(said.get("ExecMainStatus")),
         invocation=said.get("InvocationID", ""),
+        triggered_by=tuple(said.get("TriggeredBy", "").split()),
     )
 
 

@@ -58,7 +58,7 @@ def find(
     """Return the lines that concern the services; ``moved`` are units that will be no more."""
     packaged = [service(unit.name) for _, unit in inventory.units()]
     trees = [f"/opt/trading/{component.name}" for component in inventory.components]
-    programs = {word for unit in units for word in _programs(unit)}
+    programs = {word for unit in units for word in unit.programs}
     found = []
     for file in files(paths):
         try:
@@ -104,14 +104,6 @@ def _names(line: str, unit: str) -> bool:
 
 def _holds(line: str, word: str) -> bool:
     return bool(re.search(rf"(?<![\w@.-]){re.escape(word)}(?![\w-]|\.\w)", line))
-
-
-def _programs(unit: UnitFile) -> Iterator[str]:
-    """Give the words by which one knows the program that a unit starts."""
-    for words in unit.content.commands():
-        for before, word in zip(["", *words], words, strict=False):
-            if before == "-m" or word.endswith(".py") or re.fullmatch(r"[\w.]+:\w+", word):
-                yield Path(word).name
 
 
 def disable(file: Path, numbers: Collection[int], copy: Path) -> None:

@@ -134,17 +134,26 @@ def _units(survey: Survey) -> Iterator[Refusal]:
         tree = survey.tree(unit.component)
         if unit.packaged:
             yield from _elsewhere(unit, tree)
-        elif unit not in survey.given_way and _may_be_a_service(unit):
+        elif unit not in survey.given_way and _may_be_a_service(survey, unit):
+            by = f", started by {', '.join(unit.state.triggered_by)}," * bool(
+                unit.state.triggered_by
+            )
             yield Refusal(
-                f"{unit.file} runs from the tree of {unit.component} by a name that no package"
+                f"{unit.file}{by} runs from the tree of {unit.component} by a name that no package"
                 " has; whether it does what a packaged unit will do cannot be decided",
-                f"systemctl disable --now {unit.name} && {AGAIN}",
+                f"systemctl disable --now {' '.join([*unit.state.triggered_by, unit.name])} &&"
+                f" {AGAIN}",
             )
 
 
-def _may_be_a_service(unit: UnitFile) -> bool:
-    # What a timer starts comes and goes, and finds the paths that it uses.
-    return unit.content.last("Type") != "oneshot" and (unit.running or unit.enabled)
+def _may_be_a_service(survey: Survey, unit: UnitFile) -> bool:
+    """Return whether a unit may be a second one of those that packages bring."""
+    if not unit.started_by_itself:
+        return False
+    # What runs once comes and goes, and finds the paths that it uses.
+    once = unit.content.last("Type") == "oneshot"
+    known = {word for each in survey.given_way for word in each.programs}
+    return not once or bool(unit.programs & known)
 
 
 def _elsewhere(unit: UnitFile, tree: Tree | None) -> Iterator[Refusal]:

@@ -95,6 +95,21 @@ class UnitFile:
         """The files of variables that systemd reads for it, which may be patterns."""
         return [each.lstrip("-") for each in self.content.all("EnvironmentFile")]
 
+    @property
+    def started_by_itself(self) -> bool:
+        """Whether it runs, or will without anybody's doing: at boot, by a timer, by a socket."""
+        return self.running or self.enabled or bool(self.state.triggered_by)
+
+    @property
+    def programs(self) -> set[str]:
+        """The words by which one knows the program that it starts."""
+        found = set()
+        for words in self.content.commands():
+            for before, word in zip(["", *words], words, strict=False):
+                if before == "-m" or word.endswith(".py") or re.fullmatch(r"[\w.]+:\w+", word):
+                    found.add(Path(word).name)
+        return found
+
     def runs_in(self, trees: Collection[Path]) -> bool:
         """Return whether it runs in one of the trees, or a program of theirs."""
         if self.folder:

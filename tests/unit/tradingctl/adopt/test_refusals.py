@@ -111,6 +111,29 @@ def test_what_a_timer_starts_is_left(world: World) -> None:
     assert "daily.service names the tree of traderunner" in world.said
 
 
+def by_timer(world: World, program: str, more: str = "") -> None:
+    """Lay out what a timer starts at a time to come."""
+    world.unit("evening.service", API, program, more=more, enabled=False)
+    world.systemd.alive.discard("evening.service")
+    world.machine.write("etc/systemd/system/evening.timer", "[Timer]\nOnCalendar=15:30\n")
+
+
+@pytest.mark.parametrize(
+    ("program", "more"), [("other.py", ""), (f"{WORKER}.py", "Type=oneshot\n")]
+)
+def test_a_second_worker_that_a_timer_starts(world: World, program: str, more: str) -> None:
+    by_timer(world, program, more)
+    said = refused(world)
+    assert "evening.service, started by evening.timer, runs from the tree" in said
+    assert "next: systemctl disable --now evening.timer evening.service" in said
+
+
+def test_something_else_that_a_timer_starts_and_that_ends_is_left(world: World) -> None:
+    by_timer(world, "other.py", "Type=oneshot\n")
+    world.unpack()
+    assert world.run("adopt", "--dry-run") == 0, world.said
+
+
 def test_two_units_that_disagree(world: World) -> None:
     world.unit(f"{API}.service", API, "app.py", more="Environment=LEVEL=1\n", enabled=False)
     world.unit(f"{WORKER}.service", API, "w.py", more="Environment=LEVEL=2\n", enabled=False)

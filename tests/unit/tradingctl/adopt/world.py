@@ -74,12 +74,14 @@ class Systemd(FakeSystem):
             return unit_state(name, LoadState="masked", ActiveState="inactive")
         if not local.exists() and not packaged.exists():
             return {"LoadState": "not-found", "ActiveState": "inactive"}
+        timer = local.with_suffix(".timer")
         wants = self.machine.paths.local_units / "multi-user.target.wants" / name
         return unit_state(
             name.removesuffix(".service"),
             ActiveState="active" if name in self.alive else "inactive",
             FragmentPath=str(local if local.exists() else f"/lib/systemd/system/{name}"),
             UnitFileState="enabled" if wants.is_symlink() else "disabled",
+            TriggeredBy=timer.name if timer.exists() else "",
         )
 
 
