@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tradingctl.adopt.successor import Successor
 from tradingctl.adopt.unitfiles import UnitFile
 from tradingctl.files import write_whole
 from tradingctl.inventory import Inventory, service
@@ -53,9 +54,16 @@ def files(paths: Paths) -> Iterator[Path]:
 
 
 def find(
-    paths: Paths, inventory: Inventory, units: Collection[UnitFile], moved: Collection[str]
+    paths: Paths,
+    inventory: Inventory,
+    units: Collection[UnitFile],
+    moved: Collection[str],
+    successors: Collection[Successor],
 ) -> list[Line]:
-    """Return the lines that concern the services; ``moved`` are units that will be no more."""
+    """Return the lines that concern the services; ``moved`` are units that will be no more.
+
+    ``successors`` tell of a file that a line uses whether it will be there.
+    """
     packaged = [service(unit.name) for _, unit in inventory.units()]
     trees = [f"/opt/trading/{component.name}" for component in inventory.components]
     programs = {word for unit in units for word in unit.programs}
@@ -70,7 +78,11 @@ def find(
             if line.strip() and not line.lstrip().startswith("#"):
                 verdict = _verdict(line, packaged, moved, trees, programs)
                 if verdict:
-                    found.append(Line(file, number, *verdict))
+                    disabled, reason = verdict
+                    lost = [name for each in successors for name in each.lost(line)]
+                    if lost and not disabled:
+                        reason += f"; it will fail, for no package has {', '.join(lost)}"
+                    found.append(Line(file, number, disabled, reason))
     return found
 
 

@@ -13,6 +13,7 @@ from tradingctl.adopt.crontabs import Line
 from tradingctl.adopt.databases import OldDatabase, Unfound
 from tradingctl.adopt.inforce import InForce
 from tradingctl.adopt.processes import Running
+from tradingctl.adopt.successor import Successor
 from tradingctl.adopt.trees import Tree
 from tradingctl.adopt.unitfiles import UnitFile
 from tradingctl.description import Component
@@ -127,6 +128,16 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
             run_in = {unit.folder for unit in own if unit.folder}
             declared += databases.find(component, tree, run_in, there, fixed)
             folders += _folders(paths, component, tree)
+    shipped = {
+        each.name: packages / "usr/lib/trading" / each.name
+        if packages
+        else paths.shipped(each.name)
+        for each in inventory.components
+    }
+    successors = [
+        Successor(tree, inventory.component(tree.component), shipped[tree.component])
+        for tree in found_trees
+    ]
     moved = [unit.name for unit in units if not unit.packaged]
     return replace(
         found,
@@ -138,7 +149,7 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
             tree.component: tuple(processes.from_tree(paths.proc, tree.real))
             for tree in found_trees
         },
-        cron=tuple(crontabs.find(paths, inventory, units, moved)),
+        cron=tuple(crontabs.find(paths, inventory, units, moved, successors)),
         denied=tuple(
             unit.name for _, unit in inventory.units() if systemd.denied(server, unit.name)
         ),
