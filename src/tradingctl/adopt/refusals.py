@@ -49,6 +49,13 @@ def find(survey: Survey, steps: Sequence[Step], paths: Paths) -> Iterator[Refusa
         )
     yield from _trees(survey)
     yield from _units(survey)
+    for lost in survey.lost:
+        if lost.fatal:
+            yield Refusal(
+                f"{lost.file} stays, and the packaged unit will not start, for no package has"
+                f" {', '.join(lost.names)}",
+                f"sed -i 's|=/opt/trading|=-/opt/trading|' {lost.file} && {AGAIN}",
+            )
     yield from _processes(survey)
     for settings in survey.settings:
         if settings.disputed:

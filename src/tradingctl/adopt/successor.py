@@ -32,19 +32,23 @@ class Successor:
             return []  # not unpacked yet
         inside = inside or any(
             re.search(rf"\bcd\s+[\"']?{re.escape(str(name))}(?![\w.-])", text)
-            for name in self.tree.names
+            for name in self._names()
         )
         found = (self._inner(word.lstrip(PREFIXES), inside) for word in BETWEEN.split(text))
         gone = {each.as_posix() for each in found if each is not None and self._is_lost(each)}
         return [str(self.tree.place / each) for each in sorted(gone)]
 
+    def _names(self) -> list[Path]:
+        """Return the paths of the tree that lead to the package's files afterwards."""
+        # What a link leads to stays where it is.
+        stays = self.tree.real if self.tree.real != self.tree.place else None
+        return [each for each in self.tree.names if each != stays]
+
     def _inner(self, word: str, inside: bool) -> PurePosixPath | None:
         """Return the path in the tree that a word is, None for none."""
         path = Path(os.path.normpath(word)) if word else Path()
         if path.is_absolute():
-            within = (
-                path.relative_to(each) for each in self.tree.names if path.is_relative_to(each)
-            )
+            within = (path.relative_to(each) for each in self._names() if path.is_relative_to(each))
             return next((PurePosixPath(each) for each in within), None)
         return PurePosixPath(path) if inside and ".." not in path.parts else None
 

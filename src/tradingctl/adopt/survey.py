@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,6 +34,18 @@ class Folder:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """Files of a tree that a unit file or drop-in which stays names, and that no package has.
+
+    ``fatal`` says that systemd does not start a packaged unit without them.
+    """
+
+    file: Path
+    names: tuple[str, ...]
+    fatal: bool
+
+
+@dataclass(frozen=True)
 class Survey:
     """What was found.
 
@@ -54,6 +66,7 @@ class Survey:
     holders: Mapping[int, tuple[Running, ...]] = field(default_factory=dict)
     strays: Mapping[str, tuple[Running, ...]] = field(default_factory=dict)
     cron: tuple[Line, ...] = ()
+    lost: tuple[Lost, ...] = ()
     denied: tuple[str, ...] = ()
     odd: tuple[Path, ...] = ()
     absence: str = ""
@@ -150,6 +163,7 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
             for tree in found_trees
         },
         cron=tuple(crontabs.find(paths, inventory, units, moved, successors)),
+        lost=tuple(_lost(found, successors)),
         denied=tuple(
             unit.name for _, unit in inventory.units() if systemd.denied(server, unit.name)
         ),
@@ -172,6 +186,23 @@ def _folders(paths: Paths, component: Component, tree: Tree) -> Iterator[Folder]
             yield Folder(
                 component.name, source.resolve(), target, trees.size_of(source.resolve()), False
             )
+
+
+def _lost(found: Survey, successors: Collection[Successor]) -> Iterator[Lost]:
+    for file in found.drop_ins:
+        said = unitfiles.parse(file.read_text(encoding="utf-8", errors="replace"))
+        for key, value in said.values:
+            if names := [name for each in successors for name in each.lost(value)]:
+                yield Lost(file, tuple(names), key != "Environment" and not value.startswith("-"))
+    for unit in found.units:
+        if unit not in found.given_way:
+            text = "\n".join(value for _, value in unit.content.values)
+            if names := [
+                name
+                for each in successors
+                for name in each.lost(text, unit.runs_in(each.tree.names))
+            ]:
+                yield Lost(unit.file, tuple(names), fatal=False)
 
 
 def _holders(paths: Paths, inventory: Inventory) -> dict[int, tuple[Running, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.tradingctl.adopt.world import API, BOARD, World
+from tests.unit.tradingctl.adopt.world import API, BOARD, WORKER, World
 
 CRONTAB = "var/spool/cron/crontabs/admin"
 
@@ -36,3 +36,58 @@ def test_a_crontab(scripted: World, command: str, lost: list[str]) -> None:
     assert all(name in line for name in lost)
     assert "nowhere.sh" not in line
     assert "mine.sh" not in line
+
+
+def drop_in(world: World, text: str) -> str:
+    """Write a drop-in of a packaged unit, which stays."""
+    file = f"etc/systemd/system/{WORKER}.service.d/local.conf"
+    return str(world.machine.write(file, f"[Service]\n{text}\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"EnvironmentFile=/opt/trading/{API}/.env", f"ExecStartPre=/opt/trading/{BOARD}/report.sh"],
+)
+def test_a_drop_in_that_stops_the_packaged_unit(scripted: World, text: str) -> None:
+    file = drop_in(scripted, text)
+    scripted.unpack()
+    assert scripted.run("activate", API) == 5
+    assert f"{file} stays, and the packaged unit will not start, for no package has" in (
+        scripted.said
+    )
+    assert "next: sed -i 's|=/opt/trading|=-/opt/trading|' " in scripted.said
+    assert "nothing was changed" in scripted.said
+
+
+def test_what_a_drop_in_reads_where_it_is_there_is_taken_over(scripted: World) -> None:
+    scripted.dot_env(BOARD, "")
+    scripted.machine.write(f"opt/trading/{API}/local.env", "LEVEL=2\n")
+    file = drop_in(scripted, f"EnvironmentFile=-/opt/trading/{API}/local.env")
+    scripted.unpack()
+    scripted.run("adopt", "--dry-run")
+    assert f"{file} names what no package has: " in scripted.said
+    assert scripted.run("activate", API) == 0, scripted.said
+    assert "LEVEL=2\n" in scripted.machine.paths.secret_file(API).read_text()
+
+
+def test_a_unit_of_the_administrators_own_that_stays(scripted: World) -> None:
+    scripted.unit("daily.service", BOARD, "report.sh", more="Type=oneshot\n")
+    scripted.unpack()
+    scripted.run("adopt", "--dry-run")
+    file = scripted.machine.paths.local_units / "daily.service"
+    (line,) = (line for line in scripted.said.splitlines() if f"{file} names what no" in line)
+    assert f"{BOARD}/report.sh" in line
+
+
+def test_what_lies_behind_a_link_stays_where_it_is(scripted: World) -> None:
+    place, real = scripted.machine.paths.base / BOARD, scripted.machine.root / "srv/board"
+    real.parent.mkdir()
+    place.rename(real)
+    place.symlink_to(real)
+    scripted.machine.write(CRONTAB, f"5 22 * * * cd {place} && {real}/report.sh; ./report.sh\n")
+    scripted.unpack()
+    scripted.run("adopt", "--dry-run")
+    assert f"for no package has {place}/report.sh\n" in scripted.said
+    scripted.machine.write(CRONTAB, f"5 22 * * * cd {place} && {real}/report.sh\n")
+    scripted.run("adopt", "--dry-run")
+    assert "for no package has" not in scripted.said
