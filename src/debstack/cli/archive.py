@@ -88,7 +88,9 @@ def page_(project: Project) -> None:
 @command.command(short_help="Offer debstack's own package to build machines.")
 @click.argument("debs", nargs=-1, required=True, metavar="DEB...",
                 type=click.Path(exists=True, dir_okay=False, path_type=Path))  # fmt: skip
-@click.option("--target", "target_name", help="Debian release that it is for (default: the first).")
+@click.option(
+    "--target", "target_name", help="Debian release that it is for (default: this machine's own)."
+)
 @pass_project
 def tool(project: Project, debs: tuple[Path, ...], target_name: str | None) -> None:
     """Sign what `make self-deb` made, and publish it in the suite TARGET-tools.
@@ -96,9 +98,8 @@ def tool(project: Project, debs: tuple[Path, ...], target_name: str | None) -> N
     Build machines install debstack from there. The suite has no releases: `promote`, `retain` and
     `unpublish` pass over it, `refresh` and `archive verify` do not.
     """
-    done = publish_tools(
-        debs, project.target(target_name), project.keys.package, project.channels, project.runner
-    )
+    target = project.target(target_name) if target_name else project.chosen(None)[0]
+    done = publish_tools(debs, target, project.keys.package, project.channels, project.runner)
     what = "unchanged" if done.unchanged else f"{len(done.added)} packages added"
     click.echo(f"{done.suite} in {project.archive}: {what}")
     project.write_page()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tradingctl.adopt.plan import Plan
@@ -140,8 +140,8 @@ def _notes(paths: Paths, plan: Plan) -> Iterator[str]:
         )
 
 
-def undo_text(adoption: Adoption) -> str:
-    """Return what an undo is going to do."""
+def undo_text(adoption: Adoption, notes: Iterable[str]) -> str:
+    """Return what an undo is going to do, and ``notes``, what there is to know about it."""
     lines = [f"TO BE UNDONE, what was taken over on {adoption.began_at} by {adoption.by}"]
     lines.append(f"  stop  the packaged units of {', '.join(adoption.components)}")
     for step in reversed(adoption.steps):
@@ -162,4 +162,5 @@ def undo_text(adoption: Adoption) -> str:
             lines.append(f"  remove {step.source} from group {step.target}")
     names = [unit.name for unit in adoption.units if unit.active]
     lines.append(f"  start {', '.join(names) or 'nothing'}")
+    lines += [f"  note  {each}" for each in notes]
     return "\n".join(lines)

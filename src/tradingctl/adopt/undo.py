@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tradingctl import systemd, tree
 from tradingctl.account import Account, members
-from tradingctl.adopt import apply, crontabs, databases, envfile, moving, record
+from tradingctl.adopt import apply, crontabs, databases, moving, record
 from tradingctl.adopt.record import Adoption, Kind, State, Step, place_of, save, set_state
 from tradingctl.adopt.trees import device_of, free_bytes, is_database
 from tradingctl.adopt.unitfiles import enabling, is_mask
@@ -186,7 +186,7 @@ def _folder(server: Server, adoption: Adoption, step: Step, stamp: str) -> list[
 
 
 def _settings(server: Server, adoption: Adoption, step: Step, stamp: str) -> list[str]:
-    """Put the secret file aside; say which variables it has otherwise than the old ones."""
+    """Put the secret file aside; ``comeback`` has said what is different without it."""
     target, earlier = Path(step.target), apply.earlier_settings(adoption, step)
     lines = []
     if target.exists():
@@ -196,21 +196,12 @@ def _settings(server: Server, adoption: Adoption, step: Step, stamp: str) -> lis
             kept = target.with_name(f"{target.name}.undone-{stamp}")
             target.rename(kept)
             lines.append(f"{target} is kept as {kept}")
-            lines += _differences(adoption, step, envfile.systemd(text))
     if earlier.exists():
         if target.exists() and target.samefile(earlier):
             earlier.unlink()  # rename(2) leaves two names of one file alone
         else:
             earlier.replace(target)
     return lines
-
-
-def _differences(adoption: Adoption, step: Step, now: Mapping[str, str]) -> list[str]:
-    source = place_of(adoption, Path(step.source))
-    text = source.read_text(encoding="utf-8", errors="replace") if source.is_file() else ""
-    before = {**envfile.dotenv(text), **envfile.systemd(text)}
-    odd = sorted(name for name in now if now[name] != before.get(name, now[name]))
-    return [f"  {', '.join(odd)} differ in {source}, which is in force again"] if odd else []
 
 
 def _database(server: Server, adoption: Adoption, step: Step, stamp: str) -> list[str]:

@@ -164,14 +164,22 @@ def find(paths: Paths, inventory: Inventory, trees: Mapping[Path, str]) -> list[
     for file in sorted(folder.glob("*.service")) if folder.is_dir() else ():
         if is_mask(file) or file.is_dir() or _is_alias(file):
             continue
-        drop_ins = _drop_ins(folder, file.name)
-        content = parse(_text(file), *map(_text, drop_ins))
+        content, drop_ins = read(file, folder, file.name)
         component = packaged.get(file.name) or _component(content, trees)
         if component:
             links = tuple((link, str(link.readlink())) for link in enabling(folder, file.name))
             known = file.name in packaged
             found.append(UnitFile(file.name, file, component, known, content, drop_ins, links))
     return found
+
+
+def read(file: Path, folder: Path, name: str) -> tuple[Content, tuple[Path, ...]]:
+    """Return what a unit file says that is, or was, the unit ``name`` of ``folder``; its drop-ins.
+
+    One that cannot be read says nothing.
+    """
+    drop_ins = _drop_ins(folder, name)
+    return parse(_text(file), *map(_text, drop_ins)), drop_ins
 
 
 def _is_alias(file: Path) -> bool:

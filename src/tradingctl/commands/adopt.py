@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from tradingctl.activate import activate
-from tradingctl.adopt import installation, undo
+from tradingctl.adopt import comeback, installation, undo
 from tradingctl.adopt.plan import plan
 from tradingctl.adopt.record import Adoption, State, latest
 from tradingctl.adopt.report import plan_text, undo_text
@@ -34,6 +35,11 @@ def add_commands(commands: Commands) -> None:
     what.add_argument("--resume", action="store_true", help="at boot: end what was cut short")
     adopted.add_argument("--dry-run", action="store_true", help="show what would be done, and why")
     adopted.add_argument("--yes", action="store_true", help="undo without asking")
+    adopted.add_argument(
+        "--accept-orders",
+        action="store_true",
+        help="with --yes: although the worker then sends orders, and does not now",
+    )
 
 
 def _run(server: Server, arguments: argparse.Namespace) -> int:
@@ -44,7 +50,7 @@ def _run(server: Server, arguments: argparse.Namespace) -> int:
         installation.at_boot(server, unverified)
         return 0
     if arguments.undo:
-        return _undo(server, arguments.dry_run, arguments.yes)
+        return _undo(server, arguments)
     return _dry_run(server) if arguments.dry_run else _adopt(server)
 
 
@@ -94,24 +100,21 @@ def _verified(server: Server, inventory: Inventory) -> int:
     return 0
 
 
-def _undo(server: Server, dry_run: bool, yes: bool) -> int:
+def _undo(server: Server, arguments: argparse.Namespace) -> int:
     known = installation.undoable(server)
     if not known:
-        if not dry_run and installation.resume(server):
+        if not arguments.dry_run and installation.resume(server):
             return 0
         server.say("nothing that was installed by hand is taken over")
         return 0
+    inventory = read_inventory(server.paths)
     for adoption in known:
         undo.require_possible(adoption)
-        server.say(undo_text(adoption))
-    if dry_run:
+        server.say(undo_text(adoption, comeback.notes(server, inventory, adoption)))
+    if arguments.dry_run:
         server.say("nothing was changed")
         return 0
-    if not yes and not _agreed(server):
-        raise AdoptionError(
-            "not undone, nothing was changed: it has to be agreed to",
-            "tradingctl adopt --undo --yes",
-        )
+    _require_agreement(server, inventory, known, arguments)
     with frontend_lock(server):
         failed = [name for adoption in known for name in _give_back(server, adoption)]
     for name in failed:
@@ -120,6 +123,24 @@ def _undo(server: Server, dry_run: bool, yes: bool) -> int:
         "the packages stay installed and leave this alone; to take it over again: tradingctl adopt"
     )
     return 1 if failed else 0
+
+
+def _require_agreement(
+    server: Server, inventory: Inventory, known: Sequence[Adoption], arguments: argparse.Namespace
+) -> None:
+    """Raise AdoptionError unless it is agreed to, and so are orders that nobody sends now."""
+    found = [each for adoption in known for each in comeback.senders(server, inventory, adoption)]
+    new = [each for each in found if not each.as_now]
+    agreed = arguments.accept_orders or not new
+    if not arguments.yes:
+        agreed = _agreed(server, bool(new))
+    if not agreed:
+        word = " --accept-orders" if new else ""
+        raise AdoptionError(
+            "not undone, nothing was changed: it has to be agreed to"
+            + "".join(f"\n  {each}" for each in new),
+            f"tradingctl adopt --undo --yes{word}",
+        )
 
 
 def _give_back(server: Server, adoption: Adoption) -> tuple[str, ...]:
@@ -131,7 +152,10 @@ def _give_back(server: Server, adoption: Adoption) -> tuple[str, ...]:
     return given.failed
 
 
-def _agreed(server: Server) -> bool:
-    server.say("The services are down for a moment. Undo it? [y/N]")
+def _agreed(server: Server, orders: bool) -> bool:
+    """Ask; where ``orders`` will be sent that are not sent now, a yes is not enough."""
+    server.say("The services are down for a moment.")
+    server.say("Undo it, and have orders sent? [orders/N]" if orders else "Undo it? [y/N]")
     # Closed, it is None.
-    return sys.stdin is not None and sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = sys.stdin.readline().strip().lower() if sys.stdin is not None else ""
+    return answer == "orders" if orders else answer in ("y", "yes")
