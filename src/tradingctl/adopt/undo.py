@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from tradingctl.server import Server
 ORDER = tuple(reversed(Kind))
 START_SECONDS = 120.0
 MARGIN = 64 << 20  # bytes that stay free
+# What was here by a name that is ours; one of the administrator's may well be X.before-split.csv.
+PUT_ASIDE = re.compile(r"\.(?:undone|before-(?:adoption|undo|restore))-[0-9]{8}T[0-9]{6}Z")
 
 
 @dataclass(frozen=True)
@@ -238,7 +241,7 @@ def _files(server: Server, adoption: Adoption, step: Step, stamp: str) -> list[s
         name = relative.as_posix()
         if path.is_symlink() or name in declared or _is_side_file(path):
             return True
-        if any(word in name for word in (".undone-", ".before-")):
+        if PUT_ASIDE.search(name):
             return True
         if is_database(path):
             found.append(relative)

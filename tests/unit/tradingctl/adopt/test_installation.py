@@ -156,6 +156,17 @@ def test_undo_gives_back_what_was_written_since_and_is_respected(world: World) -
     assert world.state == State.UNDONE
 
 
+def test_only_what_bears_our_own_stamp_is_no_data(world: World) -> None:
+    world.install()
+    data = world.machine.paths.state / BOARD / "data"
+    (data / "AAPL.before-split.csv").write_text("1,2\n")
+    (data / "x.undone-by-me").write_text("1\n")
+    (data / "watchlist.csv.before-restore-20261124T030000Z-2").write_text("HOOD\n")
+    assert world.run("adopt", "--undo", "--yes") == 0, world.said
+    names = {each.name for each in (world.machine.paths.base / BOARD / "data").iterdir()}
+    assert names == {"AAPL.before-split.csv", "x.undone-by-me", "samples", "watchlist.csv"}
+
+
 def test_what_is_not_there_any_more_cannot_be_undone(world: World) -> None:
     world.install()
     aside = world.machine.paths.base / "adopted" / BOARD
