@@ -124,13 +124,14 @@ def copy_files(
     They belong to ``account``, which shares them with its group. With ``mode`` they do not: what
     replaces a file has the owner and mode of that one, and what is new has this mode.
 
-    ``skip`` is asked with the path below ``source``. A file that is replaced is kept with the
+    ``skip`` is asked with the path below ``source``, of files and links. A file that is replaced is kept with the
     ending ``beside``. Raises AdoptionError when a link leads out of ``target``, OSError.
     """
     count = 0
     for relative, status in files_below(source):
         there = target / relative
-        if skip(relative) or not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+        # Asked first: who opens a FIFO waits for ever, and a socket cannot be opened at all.
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)) or skip(relative):
             continue
         if _alike(status, there, source / relative):
             continue

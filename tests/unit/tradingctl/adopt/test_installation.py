@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,24 @@ def test_only_what_bears_our_own_stamp_is_no_data(world: World) -> None:
     assert world.run("adopt", "--undo", "--yes") == 0, world.said
     names = {each.name for each in (world.machine.paths.base / BOARD / "data").iterdir()}
     assert names == {"AAPL.before-split.csv", "x.undone-by-me", "samples", "watchlist.csv"}
+
+
+def test_a_socket_and_a_fifo_among_the_data_hold_nothing_up(world: World) -> None:
+    world.install()
+    data = world.machine.paths.state / BOARD / "data"
+    os.mkfifo(data / "orders.fifo")
+    # Whoever reads it nevertheless does not wait for ever.
+    fifo = os.open(data / "orders.fifo", os.O_RDWR | os.O_NONBLOCK)
+    os.write(fifo, bytes(16))
+    with socket.socket(socket.AF_UNIX) as listening:
+        # A path below a temporary directory is too long for an address.
+        descriptor = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
+        listening.bind(f"/proc/self/fd/{descriptor}/service.sock")
+        os.close(descriptor)
+        assert world.run("adopt", "--undo", "--yes") == 0, world.said
+    os.close(fifo)
+    assert {f"{each}.service" for each in (API, WORKER, DASHBOARD)} <= world.systemd.alive
+    assert (world.machine.paths.base / BOARD / "data/watchlist.csv").is_file()
 
 
 def test_what_is_not_there_any_more_cannot_be_undone(world: World) -> None:
