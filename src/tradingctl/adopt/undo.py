@@ -277,17 +277,20 @@ def _crontab(server: Server, adoption: Adoption, step: Step, stamp: str) -> list
 
 def _unit(server: Server, adoption: Adoption, step: Step, stamp: str) -> list[str]:
     file, kept = Path(step.source), Path(step.target)
+    lines = [f"{file} is in force again"]
     if os.path.lexists(kept):
-        if os.path.lexists(file):
-            if not is_mask(file):
-                file.rename(kept.with_name(f"{file.name}.{stamp}"))
-            else:
-                file.unlink()
+        if is_mask(file):
+            file.unlink()
+        elif os.path.lexists(file):
+            # /var, where those put aside lie, may be another file system.
+            since = kept.with_name(f"{file.name}.{stamp}")
+            moving.move(file, since)
+            lines.append(f"  the one made since is kept as {since}")
         moving.move(kept, file)
     for unit in adoption.units:
         if unit.file == step.source:
             _enable(file.parent, unit.name, unit.links)
-    return [f"{file} is in force again"]
+    return lines
 
 
 def _enable(folder: Path, name: str, links: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import socket
@@ -175,7 +176,7 @@ def test_a_socket_and_a_fifo_among_the_data_hold_nothing_up(world: World) -> Non
     os.mkfifo(data / "orders.fifo")
     # Whoever reads it nevertheless does not wait for ever.
     fifo = os.open(data / "orders.fifo", os.O_RDWR | os.O_NONBLOCK)
-    os.write(fifo, bytes(16))
+    os.write(fifo, bytes(1 << 15))
     with socket.socket(socket.AF_UNIX) as listening:
         # A path below a temporary directory is too long for an address.
         descriptor = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
@@ -185,6 +186,28 @@ def test_a_socket_and_a_fifo_among_the_data_hold_nothing_up(world: World) -> Non
     os.close(fifo)
     assert {f"{each}.service" for each in (API, WORKER, DASHBOARD)} <= world.systemd.alive
     assert (world.machine.paths.base / BOARD / "data/watchlist.csv").is_file()
+
+
+def test_a_unit_made_since_is_kept_also_where_var_is_another_file_system(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = world.look()
+    etc, rename = world.machine.root / "etc", Path.rename
+
+    def across(source: Path, target: Path) -> Path:
+        if source.is_relative_to(etc) != Path(target).is_relative_to(etc):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", across)
+    assert world.install() == 0, world.said
+    since = world.machine.write(f"etc/systemd/system/{API}.service", "[Service]\nNice=5\n")
+    assert world.run("adopt", "--undo", "--yes") == 0, world.said
+    (kept,) = world.machine.paths.adoption.glob(f"units/*/{API}.service.*Z")
+    assert kept.read_text() == "[Service]\nNice=5\n"
+    assert f"the one made since is kept as {kept}" in world.said
+    assert since.read_text() != kept.read_text()
+    assert world.look() == before
 
 
 def test_what_is_not_there_any_more_cannot_be_undone(world: World) -> None:
