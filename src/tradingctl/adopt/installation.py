@@ -14,7 +14,7 @@ from tradingctl.adopt.record import (
     Adoption,
     Kind,
     State,
-    latest,
+    current,
     read,
     save,
     set_state,
@@ -141,7 +141,7 @@ def _carry_out(server: Server, inventory: Inventory, adoption: Adoption) -> Adop
 def _give_back(
     server: Server, inventory: Inventory, why: str, check: str = "", start: bool = True
 ) -> GivenBack:
-    last = latest(server.paths)
+    last = current(server.paths)
     if last is None:
         return GivenBack(())
     last = save(server, replace(last, check=check, detail=why))
@@ -164,7 +164,7 @@ def forced(server: Server, component: Component) -> set[str]:
 
     Only until the release is accepted: afterwards what the administrator says counts.
     """
-    last = latest(server.paths)
+    last = current(server.paths)
     if last is None or last.state is not State.ADOPTED or component.name not in last.components:
         return set()
     names = {service(unit.name): unit.name for unit in component.units}
@@ -177,7 +177,7 @@ def forced(server: Server, component: Component) -> set[str]:
 
 def accepted(server: Server) -> None:
     """Note that the release that took over is in service; raises AdoptionError, OSError."""
-    last = latest(server.paths)
+    last = current(server.paths)
     if last and last.state is State.ADOPTED:
         set_state(server, last, State.KEPT)
         apply.release(server, last)
@@ -189,7 +189,7 @@ def accepted(server: Server) -> None:
 
 def failed(server: Server, inventory: Inventory, why: str, check: str) -> bool:
     """Give back what the release took over that is not accepted; whether there was something."""
-    last = latest(server.paths)
+    last = current(server.paths)
     if last is None or last.state not in (*UNDER_WAY, State.ADOPTED):
         return False
     given = _give_back(server, inventory, why, check)
@@ -203,7 +203,7 @@ def failed(server: Server, inventory: Inventory, why: str, check: str) -> bool:
 
 def given_back_by(server: Server, pending: Transaction) -> bool:
     """Return whether an installation gave back what it had taken over."""
-    last = latest(server.paths)
+    last = current(server.paths)
     return (
         last is not None and last.state is State.REVERSED and last.transaction == pending.began_at
     )
@@ -214,7 +214,7 @@ def resume(server: Server, forward: bool = False) -> bool:
 
     An adoption is gone on with if ``forward``, else reversed. Raises AdoptionError.
     """
-    last = latest(server.paths)
+    last = current(server.paths)
     if last is None or last.state not in UNDER_WAY:
         return False
     inventory = read_inventory(server.paths)
@@ -234,7 +234,7 @@ def at_boot(server: Server, unverified: bool) -> bool:
 
     Nothing is started: systemd does that next.
     """
-    last = latest(server.paths)
+    last = current(server.paths)
     states: Collection[State] = (*UNDER_WAY, *([State.ADOPTED] if unverified else []))
     if last is None or last.state not in states:
         return False

@@ -148,9 +148,14 @@ def _adoption(data: dict[str, Any]) -> Adoption:
     )
 
 
-def latest(paths: Paths) -> Adoption | None:
-    """Return what was taken over last, None when nothing ever was; raises AdoptionError."""
-    return next(reversed(read(paths)), None)
+def current(paths: Paths) -> Adoption | None:
+    """Return the adoption that is to be dealt with, None when there never was one.
+
+    That is the one that is under way, or was cut short: when several are given back one after the
+    other, it need not be the latest. Otherwise it is that. Raises AdoptionError.
+    """
+    known = list(reversed(read(paths)))
+    return next((each for each in known if each.state in UNDER_WAY), next(iter(known), None))
 
 
 def append(server: Server, adoption: Adoption) -> None:

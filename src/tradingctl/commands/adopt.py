@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tradingctl.activate import activate
 from tradingctl.adopt import comeback, installation, undo
 from tradingctl.adopt.plan import plan
-from tradingctl.adopt.record import Adoption, State, latest
+from tradingctl.adopt.record import Adoption, State, current
 from tradingctl.adopt.report import plan_text, undo_text
 from tradingctl.adopt.survey import inventory_of, survey, unpacked_packages
 from tradingctl.commands.adding import Commands
@@ -74,7 +74,7 @@ def _adopt(server: Server) -> int:
     with frontend_lock(server):
         inventory = read_inventory(server.paths)
         installation.resume(server, forward=True)
-        adoption = latest(server.paths)
+        adoption = current(server.paths)
         if adoption is None or adoption.state is not State.ADOPTED:
             wanted = installation.planned(server, inventory, again=True)
             if not wanted.adoption.components:
@@ -101,11 +101,11 @@ def _verified(server: Server, inventory: Inventory) -> int:
 
 
 def _undo(server: Server, arguments: argparse.Namespace) -> int:
+    resumed = not arguments.dry_run and installation.resume(server)
     known = installation.undoable(server)
     if not known:
-        if not arguments.dry_run and installation.resume(server):
-            return 0
-        server.say("nothing that was installed by hand is taken over")
+        if not resumed:
+            server.say("nothing that was installed by hand is taken over")
         return 0
     inventory = read_inventory(server.paths)
     for adoption in known:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.unit.tradingctl.fakes import COMMIT, FakeSystem, Machine, unit_state
 
-from tradingctl.adopt.record import Adoption, latest
+from tradingctl.adopt.record import Adoption, current
 from tradingctl.cli import main
 from tradingctl.description import Component, Secret, State, Unit
 from tradingctl.process import NOTHING, Outcome
@@ -238,7 +238,7 @@ class World:
     @property
     def adoption(self) -> Adoption:
         """What is written down."""
-        found = latest(self.machine.paths)
+        found = current(self.machine.paths)
         assert found is not None
         return found
 

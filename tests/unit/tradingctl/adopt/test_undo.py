@@ -1,0 +1,79 @@
+"""Going back on demand: of several adoptions, of one that was cut short, beside apt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.unit.tradingctl.adopt.world import (
+    API,
+    BOARD,
+    DASHBOARD,
+    WORKER,
+    KilledError,
+    World,
+    api,
+    board,
+)
+
+from tradingctl.adopt import installation, record
+from tradingctl.adopt.record import State
+
+UNITS = {f"{each}.service" for each in (API, WORKER, DASHBOARD)}
+
+
+def killed_at(world: World, monkeypatch: pytest.MonkeyPatch, step: int, *words: str) -> None:
+    """Run a command and kill it when it has done a number of steps; nothing follows a kill."""
+    finished = record.finished
+    count = 0
+
+    def die(*given: object, **named: object) -> object:
+        nonlocal count
+        count += 1
+        if count > step:
+            raise KilledError
+        return finished(*given, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(record, "finished", die)
+        patched.setattr(installation, "_give_back", lambda *_: None)
+        with pytest.raises(KilledError):
+            world.run(*words)
+
+
+def two_adoptions(world: World) -> dict[str, str]:
+    """Take the components over one after the other; return what there was."""
+    before = world.look()
+    for components in ((api(),), (api(), board())):
+        assert world.install(*components) == 0, world.said
+        installation.accepted(world.machine.server)
+    assert [each.components for each in record.read(world.machine.paths)] == [(API,), (BOARD,)]
+    return before
+
+
+def boot(world: World) -> None:
+    world.systemd.alive.clear()
+    assert world.run("adopt", "--resume") == 0
+    world.systemd.alive |= UNITS
+
+
+def again(world: World) -> None:
+    assert world.run("adopt", "--undo", "--yes", "--accept-orders") == 0, world.said
+
+
+@pytest.mark.parametrize("step", [4, 8, 9, 14])
+@pytest.mark.parametrize("mend", [boot, again])
+def test_of_several_the_one_that_was_cut_short_is_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: int, mend: Callable[[World], None]
+) -> None:
+    before = two_adoptions(world)
+    killed_at(world, monkeypatch, step, "adopt", "--undo", "--yes")
+    mend(world)
+    states = [each.state for each in record.read(world.machine.paths)]
+    if mend is again:
+        assert world.look() == before
+        assert world.systemd.alive >= UNITS
+        assert states == [State.UNDONE, State.UNDONE]
+    else:
+        assert State.UNDOING not in states
+        assert states[1] is State.UNDONE
