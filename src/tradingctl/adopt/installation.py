@@ -196,9 +196,13 @@ def failed(server: Server, inventory: Inventory, why: str, check: str) -> bool:
     server.warn("\nwhat was installed by hand is in service again:")
     for line in given.lines:
         server.warn(f"  {line}")
-    for name in given.failed:
-        server.warn(f"  WARNING: {name} does not run; next: journalctl -u {name} -n 50")
+    _say_failed(server, given)
     return True
+
+
+def _say_failed(server: Server, given: GivenBack) -> None:
+    for name in given.failed:
+        server.warn(f"WARNING: {name} does not run; next: journalctl -u {name} -n 50")
 
 
 def given_back_by(server: Server, pending: Transaction) -> bool:
@@ -222,10 +226,12 @@ def resume(server: Server, forward: bool = False) -> bool:
     if last.state is State.ADOPTING and forward:
         _carry_out(server, inventory, last)
     elif last.state is State.UNDOING:
-        undo.give_back(server, inventory, last, State.UNDOING)
+        given = undo.give_back(server, inventory, last, State.UNDOING)
         history.record(server, "adoption-undone", last.release, "finished")
+        _say_failed(server, given)
     else:
-        _give_back(server, inventory, last.detail or "the adoption was cut short", last.check)
+        why = last.detail or "the adoption was cut short"
+        _say_failed(server, _give_back(server, inventory, why, last.check))
     return True
 
 
@@ -248,8 +254,10 @@ def at_boot(server: Server, unverified: bool) -> bool:
 
 
 def undoable(server: Server) -> list[Adoption]:
-    """Return what is taken over and can be given back, the latest first."""
-    return [each for each in reversed(read(server.paths)) if each.state in IN_FORCE]
+    """Return what is to be given back: what was cut short, then what is in force, latest first."""
+    known = list(reversed(read(server.paths)))
+    cut_short = [each for each in known if each.state in UNDER_WAY]
+    return cut_short + [each for each in known if each.state in IN_FORCE]
 
 
 def adoption_notes(server: Server) -> list[str]:

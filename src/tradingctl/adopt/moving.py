@@ -124,8 +124,9 @@ def copy_files(
     They belong to ``account``, which shares them with its group. With ``mode`` they do not: what
     replaces a file has the owner and mode of that one, and what is new has this mode.
 
-    ``skip`` is asked with the path below ``source``, of files and links. A file that is replaced is kept with the
-    ending ``beside``. Raises AdoptionError when a link leads out of ``target``, OSError.
+    ``skip`` is asked with the path below ``source``, of files and links. A file that is replaced is
+    kept with the ending ``beside``. Raises AdoptionError when a link leads out of ``target``,
+    OSError.
     """
     count = 0
     for relative, status in files_below(source):

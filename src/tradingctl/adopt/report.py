@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tradingctl.adopt.plan import Plan
-from tradingctl.adopt.record import Adoption, Kind
+from tradingctl.adopt.record import UNDER_WAY, Adoption, Kind
 from tradingctl.adopt.survey import Survey
 from tradingctl.adopt.trees import free_bytes, owner_of
 from tradingctl.backup.worker_mode import SAFE, shown
@@ -142,25 +142,34 @@ def _notes(paths: Paths, plan: Plan) -> Iterator[str]:
 
 def undo_text(adoption: Adoption, notes: Iterable[str]) -> str:
     """Return what an undo is going to do, and ``notes``, what there is to know about it."""
-    lines = [f"TO BE UNDONE, what was taken over on {adoption.began_at} by {adoption.by}"]
-    lines.append(f"  stop  the packaged units of {', '.join(adoption.components)}")
+    names = [unit.name for unit in adoption.units if unit.active]
+    lines = [*_undo_lines(adoption), f"start {', '.join(names) or 'nothing'}"]
+    lines += [f"note  {each}" for each in notes]
+    what = "UNDONE, what was taken over"
+    if adoption.state in UNDER_WAY:
+        what = f"PUT BACK, what is under way or was cut short ({adoption.state}), begun"
+    heading = f"TO BE {what} on {adoption.began_at} by {adoption.by}"
+    return "\n".join([heading, *(f"  {line}" for line in lines)])
+
+
+def _undo_lines(adoption: Adoption) -> Iterator[str]:
+    if adoption.state in UNDER_WAY:
+        yield "everything that was done of it is reversed"
+        return
+    yield f"stop  the packaged units of {', '.join(adoption.components)}"
     for step in reversed(adoption.steps):
         if step.kind in (Kind.UNIT, Kind.TREE, Kind.MOVE):
-            lines.append(f"  move  {step.target} -> {step.source}")
+            yield f"move  {step.target} -> {step.source}"
         elif step.kind is Kind.LINK:
-            lines.append(f"  remove {step.source}, the link; the package's code stays")
+            yield f"remove {step.source}, the link; the package's code stays"
         elif step.kind is Kind.DATABASE:
-            lines.append(f"  copy  {step.target} -> {step.source}")
-            lines.append("          with what was written since; the old one is kept beside it")
+            yield f"copy  {step.target} -> {step.source}"
+            yield "        with what was written since; the old one is kept beside it"
         elif step.kind is Kind.FILES:
-            lines.append(f"  copy  {step.target} -> {step.source}, what was changed since")
+            yield f"copy  {step.target} -> {step.source}, what was changed since"
         elif step.kind is Kind.SETTINGS:
-            lines.append(f"  move  {step.target} aside; the old settings are used again")
+            yield f"move  {step.target} aside; the old settings are used again"
         elif step.kind is Kind.CRONTAB:
-            lines.append(f"  edit  {step.source.rpartition(':')[0]}, its lines are used again")
+            yield f"edit  {step.source.rpartition(':')[0]}, its lines are used again"
         elif step.kind is Kind.GROUP:
-            lines.append(f"  remove {step.source} from group {step.target}")
-    names = [unit.name for unit in adoption.units if unit.active]
-    lines.append(f"  start {', '.join(names) or 'nothing'}")
-    lines += [f"  note  {each}" for each in notes]
-    return "\n".join(lines)
+            yield f"remove {step.source} from group {step.target}"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tradingctl.activate import activate
 from tradingctl.adopt import comeback, installation, undo
 from tradingctl.adopt.plan import plan
-from tradingctl.adopt.record import Adoption, State, current
+from tradingctl.adopt.record import IN_FORCE, Adoption, State, current
 from tradingctl.adopt.report import plan_text, undo_text
 from tradingctl.adopt.survey import inventory_of, survey, unpacked_packages
 from tradingctl.commands.adding import Commands
@@ -101,28 +101,40 @@ def _verified(server: Server, inventory: Inventory) -> int:
 
 
 def _undo(server: Server, arguments: argparse.Namespace) -> int:
-    resumed = not arguments.dry_run and installation.resume(server)
-    known = installation.undoable(server)
-    if not known:
-        if not resumed:
-            server.say("nothing that was installed by hand is taken over")
-        return 0
-    inventory = read_inventory(server.paths)
-    for adoption in known:
-        undo.require_possible(adoption)
-        server.say(undo_text(adoption, comeback.notes(server, inventory, adoption)))
     if arguments.dry_run:
-        server.say("nothing was changed")
+        if _to_be_undone(server):
+            server.say("nothing was changed")
         return 0
-    _require_agreement(server, inventory, known, arguments)
+    # Before anything is said: what apt is taking over at this moment is not what was cut short.
     with frontend_lock(server):
-        failed = [name for adoption in known for name in _give_back(server, adoption)]
+        inventory = read_inventory(server.paths)
+        known = _to_be_undone(server)
+        if not known:
+            return 0
+        _require_agreement(server, inventory, known, arguments)
+        installation.resume(server)
+        whole = [each for each in known if each.state in IN_FORCE]
+        failed = [name for adoption in whole for name in _give_back(server, adoption)]
     for name in failed:
         server.warn(f"WARNING: {name} does not run; next: journalctl -u {name} -n 50")
     server.say(
         "the packages stay installed and leave this alone; to take it over again: tradingctl adopt"
     )
     return 1 if failed else 0
+
+
+def _to_be_undone(server: Server) -> list[Adoption]:
+    """Say what an undo is going to do, and return the adoptions in the order of that."""
+    known = installation.undoable(server)
+    if not known:
+        server.say("nothing that was installed by hand is taken over")
+        return []
+    inventory = read_inventory(server.paths)
+    for adoption in known:
+        if adoption.state in IN_FORCE:
+            undo.require_possible(adoption)
+        server.say(undo_text(adoption, comeback.notes(server, inventory, adoption)))
+    return known
 
 
 def _require_agreement(

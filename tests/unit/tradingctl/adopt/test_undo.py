@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +16,7 @@ from tests.unit.tradingctl.adopt.world import (
     api,
     board,
 )
+from tests.unit.tradingctl.lock_holder import holding
 
 from tradingctl.adopt import installation, record
 from tradingctl.adopt.record import State
@@ -77,3 +79,33 @@ def test_of_several_the_one_that_was_cut_short_is_ended(
     else:
         assert State.UNDOING not in states
         assert states[1] is State.UNDONE
+
+
+def test_beside_apt_nothing_is_reversed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.unpack()
+    killed_at(world, monkeypatch, 4, "activate", API)
+    before = world.look()
+    with holding(world.machine, "lock-frontend"):
+        assert world.run("adopt", "--undo", "--yes", "--accept-orders") == 5
+        assert "packages are being changed by process" in world.said
+        assert (world.look(), world.state) == (before, State.ADOPTING)
+
+
+def test_what_was_cut_short_is_put_back_when_it_is_agreed_to(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = world.look()
+    world.unpack()
+    killed_at(world, monkeypatch, 4, "activate", API)
+    cut_short = world.look()
+    assert world.run("adopt", "--undo", "--dry-run") == 0
+    assert "TO BE PUT BACK, what is under way or was cut short (adopting)" in world.said
+    assert "nothing was changed" in world.said
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert world.run("adopt", "--undo") == 5
+    assert "SENDS ORDERS" in world.said
+    assert (world.look(), world.state) == (cut_short, State.ADOPTING)
+    monkeypatch.setattr("sys.stdin", io.StringIO("orders\n"))
+    assert world.run("adopt", "--undo") == 0, world.said
+    assert world.look() == before
+    assert world.state == State.REVERSED
