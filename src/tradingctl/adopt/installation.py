@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from tradingctl.adopt import apply, undo
@@ -121,9 +122,27 @@ def adopt(server: Server, wanted: Plan) -> Adoption:
 
 
 def _carry_out(server: Server, inventory: Inventory, adoption: Adoption) -> Adoption:
-    try:
+    with given_back_on_failure(server, inventory):
         adoption = apply.carry_out(server, inventory, adoption)
+    counted = "; ".join(f"{step.target}: {step.note}" for step in adoption.of(Kind.DATABASE))
+    names = ", ".join(adoption.components)
+    history.record(server, "adopted", adoption.release, f"{names}; {counted or 'no database'}")
+    return adoption
+
+
+@contextlib.contextmanager
+def given_back_on_failure(server: Server, inventory: Inventory) -> Iterator[None]:
+    """Give back what is taken over and not accepted if something fails, whatever it is.
+
+    A full disk is one, and an administrator who presses Ctrl-C: no service may be left stopped.
+    Raises AdoptionError for a failure of which there is something to say.
+    """
+    try:
+        yield
     except BaseException as error:
+        last = current(server.paths)
+        if last is None or last.state not in (*UNDER_WAY, State.ADOPTED):
+            raise
         why = error.message if isinstance(error, TradingError) else str(error) or repr(error)
         _give_back(server, inventory, why)
         if not isinstance(error, (TradingError, OSError)):
@@ -132,10 +151,6 @@ def _carry_out(server: Server, inventory: Inventory, adoption: Adoption) -> Adop
         raise AdoptionError(
             f"{why}; what was installed by hand is in service again", next_command
         ) from error
-    counted = "; ".join(f"{step.target}: {step.note}" for step in adoption.of(Kind.DATABASE))
-    names = ", ".join(adoption.components)
-    history.record(server, "adopted", adoption.release, f"{names}; {counted or 'no database'}")
-    return adoption
 
 
 def _give_back(
@@ -156,6 +171,7 @@ def _give_back(
         ) from error
     detail = "; ".join([why, *(f"{name} does not run" for name in given.failed)])
     history.record(server, "adoption-reversed", last.release, detail, check)
+    _say_failed(server, given)
     return given
 
 
@@ -196,7 +212,6 @@ def failed(server: Server, inventory: Inventory, why: str, check: str) -> bool:
     server.warn("\nwhat was installed by hand is in service again:")
     for line in given.lines:
         server.warn(f"  {line}")
-    _say_failed(server, given)
     return True
 
 
@@ -231,7 +246,7 @@ def resume(server: Server, forward: bool = False) -> bool:
         _say_failed(server, given)
     else:
         why = last.detail or "the adoption was cut short"
-        _say_failed(server, _give_back(server, inventory, why, last.check))
+        _give_back(server, inventory, why, last.check)
     return True
 
 

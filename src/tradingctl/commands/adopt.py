@@ -81,9 +81,10 @@ def _adopt(server: Server) -> int:
                 server.say(NOTHING)
                 return 0
             adoption = installation.adopt(server, wanted)
-        for name in adoption.components:
-            activate(server, inventory.component(name))
-        return _verified(server, inventory)
+        with installation.given_back_on_failure(server, inventory):
+            for name in adoption.components:
+                activate(server, inventory.component(name))
+            return _verified(server, inventory)
 
 
 def _verified(server: Server, inventory: Inventory) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from tests.unit.tradingctl.adopt.world import API, BOARD, DASHBOARD, WORKER, World, api, board
 
@@ -172,6 +174,32 @@ def test_adopt_takes_over_again_and_verifies(world: World, verdict: dict[str, Re
     assert world.run("adopt") == 0, world.said
     assert world.state == State.KEPT
     assert world.machine.paths.link(API).is_symlink()
+
+
+@pytest.mark.parametrize("where", ["activate", "verify"])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=repr
+)
+def test_adopt_leaves_nothing_stopped_whatever_happens(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException
+) -> None:
+    begin(world)
+    transaction.end(world.machine.paths)
+    before = world.look()
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(f"tradingctl.commands.adopt.{where}", fail)
+    if isinstance(error, OSError):
+        assert world.run("adopt") == 5
+        assert "No space left on device" in world.said
+        assert "what was installed by hand is in service again" in world.said
+    else:
+        assert world.run("adopt") == 130
+    assert world.look() == before
+    assert world.state == State.REVERSED
+    assert world.systemd.alive >= UNITS
 
 
 def test_the_status_says_what_is_by_hand(world: World, verdict: dict[str, Result]) -> None:
