@@ -65,6 +65,16 @@ def test_without_secrets_nothing_is_said(tmp_path: Path) -> None:
     assert run("ci-keys", "keys", cwd=tmp_path, SIGNING_KEYS="", ARCHIVE_SSH_KEY="") == ""
 
 
+def lay_out(archive: Path) -> None:
+    """Make a suite with one generation, and the lock of its publishers."""
+    generation = archive / ".gen/bookworm-staging/1"
+    generation.mkdir(parents=True)
+    (archive / ".gen/.lock").touch()
+    (generation / "InRelease").write_text("one")
+    (archive / "dists").mkdir()
+    (archive / "dists/bookworm-staging").symlink_to("../.gen/bookworm-staging/1")
+
+
 def test_an_archive_is_fetched_and_pushed_with_its_links(tmp_path: Path) -> None:
     place, working = tmp_path / "place", tmp_path / "working"
     place.mkdir()
@@ -72,10 +82,7 @@ def test_an_archive_is_fetched_and_pushed_with_its_links(tmp_path: Path) -> None
     run("copy-archive", "fetch", str(place), cwd=working)
     archive = working / "dist/apt"
     assert archive.is_dir()
-    (archive / ".gen/bookworm-staging/1").mkdir(parents=True)
-    (archive / ".gen/bookworm-staging/1/InRelease").write_text("one")
-    (archive / "dists").mkdir()
-    (archive / "dists/bookworm-staging").symlink_to("../.gen/bookworm-staging/1")
+    lay_out(archive)
     run("copy-archive", "push", str(place), cwd=working)
     assert (place / "dists/bookworm-staging/InRelease").read_text() == "one"
     assert os.readlink(place / "dists/bookworm-staging") == "../.gen/bookworm-staging/1"  # noqa: PTH115
@@ -84,13 +91,27 @@ def test_an_archive_is_fetched_and_pushed_with_its_links(tmp_path: Path) -> None
     assert (archive / "dists/bookworm-staging/InRelease").read_text() == "one"
 
 
+@pytest.mark.parametrize("lost", ["dist", "dist/apt/.gen/.lock", "dist/apt/dists"])
+def test_what_is_no_archive_takes_the_place_of_none(lost: str, tmp_path: Path) -> None:
+    """A push from the wrong folder, or after a fetch that failed, would delete what is there."""
+    place = tmp_path / "place"
+    lay_out(place)
+    lay_out(tmp_path / "dist/apt")
+    gone = tmp_path / lost
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(subprocess.CalledProcessError):
+        run("copy-archive", "push", str(place), cwd=tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_dists_names_nothing_that_is_not_there(tmp_path: Path) -> None:
     """Of the two runs of rsync the first brings everything that the second one's dists names."""
     log = tmp_path / "log"
     fake = tmp_path / "rsync"
     fake.write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
     fake.chmod(0o755)
-    (tmp_path / "dist/apt").mkdir(parents=True)
+    lay_out(tmp_path / "dist/apt")
     subprocess.run(
         [ROOT / "scripts/copy-archive", "push", "place"],
         cwd=tmp_path, env={"PATH": f"{tmp_path}:{SYSTEM_PATH}"}, check=True,

@@ -73,3 +73,9 @@ def test_other_ci_runs_the_same_commands() -> None:
         assert command in DOCUMENT, command
     for script in set(re.findall(r"scripts/[a-z-]+", DOCUMENT)):
         assert (ROOT / script).stat().st_mode & 0o111
+
+
+def test_other_ci_stops_at_the_first_error() -> None:
+    """What could not be fetched must not be replaced by what was built without it."""
+    (block,) = re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL)
+    assert block.startswith("set -e ")
