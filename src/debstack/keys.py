@@ -123,6 +123,15 @@ def home_of(environ: Mapping[str, str]) -> Path:
     return Path(environ["HOME"], ".gnupg") if environ.get("HOME") else Path.home() / ".gnupg"
 
 
+def secrets(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return what leads to the user's keys: GnuPG homes, passphrases, sockets of agents."""
+    named = [PASSPHRASES_VARIABLE, *(f"{each}_PASSPHRASE_FILE" for each in _VARIABLES),
+             "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"]  # fmt: skip
+    homes = {Path.home() / ".gnupg", home_of(environ)}
+    given = (Path(environ[name]).absolute() for name in named if environ.get(name))
+    return (*sorted(homes), *given)
+
+
 def variable_of(role: str) -> str:
     """Return the variable that the names of a role's other variables begin with."""
     return PACKAGE_VARIABLE if role == PACKAGE else REPOSITORY_VARIABLE

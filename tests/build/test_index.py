@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,7 @@ from tests.build.server import BACKEND, Index, backend, index, sdist, wheel
 
 from debstack.digest import sha256_of
 from debstack.errors import DependencyError
+from debstack.isolation import can_isolate
 from debstack.log import Log
 from debstack.model.requirement_inputs import RequirementInputs
 from debstack.model.requirements import (
@@ -25,8 +27,7 @@ from debstack.model.requirements import (
 )
 from debstack.pipeline.built import bring_built, lock_built
 from debstack.pipeline.contents import Workshop
-from debstack.process import SYSTEM_PATH, Runner
-from debstack.steps.prove import can_isolate
+from debstack.process import Runner
 from debstack.steps.resolve import resolve
 from debstack.steps.sdist import place
 from debstack.steps.venv import venv
@@ -188,7 +189,7 @@ def test_an_exception_that_is_not_needed_changes_nothing(served: Index) -> None:
 @pytest.fixture
 def built(served: Index, tmp_path: Path) -> LockedWheel:
     """Give the wheel that locking built from source."""
-    if not Path("/usr/bin/python3.11").exists() or shutil.which("bwrap", path=SYSTEM_PATH) is None:
+    if not Path("/usr/bin/python3.11").exists() or not can_isolate(RUNNER):
         pytest.skip("needs /usr/bin/python3.11 and bubblewrap")
     (source,) = (each for each in resolve("web", BUILT, TARGET, RUNNER) if isinstance(each, Sdist))
     return lock_built("web", source, TARGET, workshop(tmp_path), partial(resolve, runner=RUNNER))
@@ -352,3 +353,52 @@ def test_what_uv_runs_of_a_source_can_write_nowhere_and_sees_no_keys(
     with pytest.raises(DependencyError) as caught:
         resolve("web", BUILT, TARGET, RUNNER)
     assert any("it sees the keys" in line for line in caught.value.details)
+    with pytest.raises(DependencyError, match="srconly has to be built from source"):
+        resolve("web", BUILT, TARGET, RUNNER, hidden=None)
+
+
+def test_a_build_of_source_sees_and_writes_nothing_of_the_users(
+    served: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the keys, nor what can sign with them: an agent, or gpg in the user's home."""
+    if not Path("/usr/bin/python3.11").exists() or not can_isolate(RUNNER):
+        pytest.skip("needs /usr/bin/python3.11 and bubblewrap")
+    keys = tmp_path / "gnupg"
+    keys.mkdir(mode=0o700)
+    monkeypatch.setenv("GNUPGHOME", str(keys))
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(keys / "S.gpg-agent"))
+        (keys / "secret").write_text("secret")
+        nosy = (
+            "import os\n"
+            f"assert not os.path.exists({str(keys)!r}), 'it sees the keys'\n"
+            "assert not os.path.exists('/run'), 'it sees the agents'\n"
+            "try:\n    open('/usr/lib/written', 'w')\nexcept OSError:\n    pass\n"
+            "else:\n    raise AssertionError('it writes')\n"
+        )
+        served.files[5] = wheel("tiny-backend", "1.0", {"tiny_backend.py": nosy + BACKEND})
+        found = resolve("web", BUILT, TARGET, RUNNER)
+        (source,) = (each for each in found if isinstance(each, Sdist))
+        locking = partial(resolve, runner=RUNNER)
+        assert lock_built("web", source, TARGET, workshop(tmp_path), locking).built
+
+
+def test_source_is_not_built_where_it_cannot_be_isolated(
+    built: LockedWheel, served: Index, tmp_path: Path
+) -> None:
+    evil = 'raise SystemExit("it was run")\n'
+    served.files[5] = wheel("tiny-backend", "1.0", {"tiny_backend.py": evil})
+    other = replace(workshop(tmp_path / "other"), isolate=False)
+    for attempt in (
+        lambda: bring_built(lock_of(built), TARGET, other),
+        lambda: lock_built("web", source_of(built), TARGET, other, partial(resolve, runner=RUNNER)),
+    ):
+        with pytest.raises(DependencyError, match=r"srconly 1\.0 has to be built from") as caught:
+            attempt()
+        assert "apt-get install bubblewrap" in caught.value.hint
+    assert not other.cache.exists()
+
+
+def source_of(wheel: LockedWheel) -> Sdist:
+    assert wheel.sdist is not None
+    return wheel.sdist

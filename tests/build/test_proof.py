@@ -11,10 +11,11 @@ from tests.build.index import need_index
 from tests.build.project import Project
 
 from debstack.errors import StartError
+from debstack.isolation import can_isolate
 from debstack.model.definition import Component
 from debstack.model.reading import load
 from debstack.process import Runner
-from debstack.steps.prove import can_isolate, prove
+from debstack.steps.prove import prove
 from tradingctl.description import Component as Description
 from tradingctl.description import parse_component
 

@@ -21,7 +21,7 @@ LAYERS = (
     ("debstack.accounting",),
     ("debstack.keys", "debstack.trial", "debstack.trust"),
     ("debstack.gpg", "debstack.mirror", "debstack.describe", "debstack.render"),
-    ("debstack.git", "debstack.uv_program"),
+    ("debstack.git", "debstack.isolation", "debstack.uv_program"),
     ("debstack.process",),
     ("debstack.model",),
     ("debstack.log", "debstack.errors", "debstack.digest", "debstack.once"),

@@ -10,6 +10,7 @@ import click
 
 from debstack.cli.project import Project, pass_project
 from debstack.errors import LockError
+from debstack.isolation import can_isolate
 from debstack.model.lock import Lock, read_lock
 from debstack.model.places import lock_file
 from debstack.model.wheel import normalised
@@ -20,7 +21,6 @@ from debstack.pipeline.lock_check import check
 from debstack.pipeline.packages import IBGATEWAY, input_digest
 from debstack.pipeline.pin import EVERYTHING, Tools
 from debstack.steps import fetch
-from debstack.steps.prove import can_isolate
 from debstack.steps.resolve import resolve
 
 

@@ -94,11 +94,12 @@ class Project:
 
     @property
     def secrets(self) -> tuple[Path, ...]:
-        """Folders that other people's code, where it has to be run, has no business in."""
-        home = Path.home()
-        runtime = os.environ.get("XDG_RUNTIME_DIR")
-        given = [home / ".gnupg", home / ".ssh", self.folders.build / "keys"]
-        return tuple(given + ([Path(runtime)] if runtime else []))
+        """What other people's code, where it has to be run, has no business to see.
+
+        Folders of keys, files with their passphrases, and where the agents listen that have keys.
+        """
+        ssh = Path.home() / ".ssh"
+        return (ssh, self.folders.build / "keys", *keys.secrets(os.environ))
 
     def target(self, name: str) -> Target:
         """Return the target called ``name``."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from debstack.digest import sha256_of
 from debstack.errors import BuildError, LockError
+from debstack.isolation import can_isolate
 from debstack.keys import Keys
 from debstack.log import Log
 from debstack.model.definition import Definition, Target
@@ -34,7 +35,6 @@ from debstack.pipeline.rooted import rooted
 from debstack.pipeline.unsigned import Unsigned, kept, unsigned
 from debstack.process import Runner
 from debstack.steps.fetch import Exported, Places, Wanted, export
-from debstack.steps.prove import can_isolate
 from debstack.steps.wheels import collect
 
 

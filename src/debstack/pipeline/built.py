@@ -14,6 +14,7 @@ from pathlib import Path
 
 from debstack.digest import sha256_of
 from debstack.errors import BuildError, DependencyError
+from debstack.isolation import not_isolated
 from debstack.model.definition import Target
 from debstack.model.requirement_inputs import RequirementInputs, sdist_inputs
 from debstack.model.requirements import (
@@ -50,6 +51,9 @@ class _Bench:
         return f"{self.sdist.name} {self.sdist.version}"
 
     def source(self) -> Path:
+        """Unpack the source. Raises DependencyError where it could not be built in isolation."""
+        if not self.workshop.isolate:
+            raise not_isolated(self.subject, self.name)
         file = fetch_sdist(
             self.subject, self.sdist, self.workshop.cache, offline=self.workshop.offline
         )
@@ -93,8 +97,7 @@ class _Bench:
         """Build, and demand that it is a wheel of this distribution that runs on the target."""
         with self.judged():
             made = venv.build_wheel(
-                source, tools, self.folder / "wheel", _EPOCH, self.workshop.runner,
-                isolate=self.workshop.isolate,
+                source, tools, self.folder / "wheel", _EPOCH, self.workshop.runner, isolate=True
             )  # fmt: skip
         if not is_of(made.name, self.sdist.name, self.sdist.version) or not runs_on(
             made.name, self.target
@@ -123,7 +126,7 @@ def lock_built(
         requires, tools = _resolved(bench, asked, resolve)
         # Some backends ask for more once they have seen the project.
         with bench.judged():
-            more = venv.build_requires(source, tools, workshop.runner, isolate=workshop.isolate)
+            more = venv.build_requires(source, tools, workshop.runner, isolate=True)
         if more:
             asked = replace(asked, requirements=(*asked.requirements, *more))
             requires, tools = _resolved(bench, asked, resolve)

@@ -21,14 +21,11 @@ from pathlib import Path
 from debstack import trial
 from debstack.describe import SETTINGS, TRACKED
 from debstack.errors import StartError
+from debstack.isolation import system_files
 from debstack.model import placeholders
 from debstack.model.definition import Component, UnitDefinition
 from debstack.process import SYSTEM_PATH, Runner
 from tradingctl.description import Component as Description
-
-_SYSTEM_FOLDERS = ("/bin", "/sbin", "/lib", "/lib64", "/lib32")
-_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/ssl", "/etc/alternatives",
-                 "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/hosts")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,14 +47,6 @@ class Place:
             "log": str(self.log),
             "port": str(self.ports.get(unit.port, 0)),
         }
-
-
-def can_isolate(runner: Runner) -> bool:
-    """Tell whether bubblewrap works here: installed, and allowed to make namespaces."""
-    if shutil.which("bwrap", path=SYSTEM_PATH) is None:
-        return False
-    probe = ["bwrap", "--unshare-net", "--unshare-pid", "--ro-bind", "/", "/", "/bin/true"]
-    return runner.capture(probe, check=False).returncode == 0
 
 
 def prove(
@@ -230,17 +219,9 @@ def _copy_tree(component: Component, payload: Path, place: Place) -> None:
 def _bubblewrap(component: Component, payload: Path, work: Path, python: str) -> list[str]:
     name = component.name
     command = ["bwrap", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
-               "--die-with-parent", "--new-session", "--ro-bind", "/usr", "/usr"]  # fmt: skip
-    for folder in map(Path, _SYSTEM_FOLDERS):
-        if folder.is_symlink():
-            command += ["--symlink", str(folder.readlink()), str(folder)]
-        elif folder.is_dir():
-            command += ["--ro-bind", str(folder), str(folder)]
-    for file in _SYSTEM_FILES:
-        command += ["--ro-bind-try", file, file]
+               "--die-with-parent", "--new-session", *system_files()]  # fmt: skip
     source = _source_root()
     command += [
-        "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",  # noqa: S108  (its own)
         "--ro-bind", source, source,
         "--ro-bind", str(work), "/trial",
         "--ro-bind", str(payload / "usr/lib/trading" / name), f"/opt/trading/{name}",

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from debstack.errors import DependencyError
+from debstack.isolation import among_all_files, not_isolated, writing
 from debstack.model.definition import Target
 from debstack.model.requirement_inputs import RequirementInputs
 from debstack.model.requirements import LockedWheel, Sdist
@@ -68,7 +69,7 @@ def resolve(
     previous: Sequence[LockedWheel] = (),
     upgrade: bool = False,
     exclude_newer: str = "",
-    hidden: Sequence[Path] | None = None,
+    hidden: Sequence[Path] | None = (),
 ) -> tuple[LockedWheel | Sdist, ...]:
     """Return every distribution that ``inputs`` need on ``target``, sorted by name.
 
@@ -76,9 +77,9 @@ def resolve(
     ``previous`` where the inputs still allow them, unless ``upgrade``. ``exclude_newer`` is a time
     (RFC 3339): what was uploaded later does not count. A Sdist takes the place of a wheel only
     where ``inputs`` allow it and there is no solution without; what uv runs of it, to learn what it
-    needs, can write nowhere and not see the folders ``hidden``, unless these are None (where
-    bubblewrap does not work). Raises DependencyError if there is
-    no solution, or one without a wheel for the target, or one that was yanked.
+    needs, can write nowhere and not see ``hidden``, which are None where bubblewrap does not work.
+    Raises DependencyError if there is no solution, or one without a wheel for the target, or one
+    that was yanked, and if code would have to run without isolation.
     """
     if inputs.is_empty:
         return ()
@@ -95,6 +96,8 @@ def resolve(
         if not set(needed) - set(sdists):
             raise _unsolvable(subject, target, found, exclude_newer)
         sdists += [each for each in needed if each not in sdists]
+        if hidden is None:
+            raise not_isolated(subject, ", ".join(sdists))
 
 
 def _attempt(
@@ -120,8 +123,8 @@ def _attempt(
             find_uv(), entries, target, output, exclude_newer=exclude_newer, sdists=sdists
         )
         env = network_environment()
-        if sdists and hidden is not None:
-            asked = [*_sandbox(folder, hidden), *asked]
+        if sdists:
+            asked = [*among_all_files(hidden or ()), *writing([folder]), *asked]
             env = {name: value for name, value in env.items() if name != "SSH_AUTH_SOCK"}
             env |= {"UV_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder)}
         done = runner.capture(asked, cwd=sources, env=env, check=False)
@@ -130,16 +133,6 @@ def _attempt(
             return said
         _refuse_yanked(subject, said)
         return read_pylock(subject, output.read_text("utf-8"), target, sdists)
-
-
-def _sandbox(folder: Path, hidden: Sequence[Path]) -> list[str]:
-    """Return what lets a program write below ``folder`` only, and not see ``hidden``."""
-    there = [str(each) for each in hidden if each.is_dir()]
-    return [
-        "bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc",
-        *(word for each in there for word in ("--tmpfs", each)),
-        "--bind", str(folder), str(folder), "--unshare-pid", "--die-with-parent",
-    ]  # fmt: skip
 
 
 def read_pylock(

@@ -25,6 +25,7 @@ from packaging.version import Version
 
 import build
 from debstack.errors import BuildError, DebstackError, DependencyError
+from debstack.isolation import among_system_files, writing
 from debstack.process import Runner, base_environment
 
 # Left behind by uv: locks, activation scripts (the units name the interpreter) and a patch for a
@@ -109,10 +110,12 @@ def build_wheel(
     """Build the wheel of the project in ``source`` with the tools of ``build_environment``.
 
     ``epoch`` is SOURCE_DATE_EPOCH. With ``isolate`` the build backend, which is other people's
-    code, has no network. Raises DependencyError if the project asks for build requirements that
+    code, has no network, sees Debian's files and these, and writes to ``source`` and
+    ``destination`` alone. Raises DependencyError if the project asks for build requirements that
     are not in the lock.
     """
-    project = _project(source, build_environment, epoch, runner, isolate)
+    destination.mkdir(parents=True, exist_ok=True)
+    project = _project(source, build_environment, epoch, runner, isolate, destination)
     missing = _missing(project, build_environment)
     if missing:
         raise DependencyError(
@@ -131,20 +134,32 @@ def build_requires(
 
 
 def _project(
-    source: Path, build_environment: Environment, epoch: int, runner: Runner, isolate: bool
+    source: Path,
+    build_environment: Environment,
+    epoch: int,
+    runner: Runner,
+    isolate: bool,
+    *results: Path,
 ) -> build.ProjectBuilder:
-    prefix = ["bwrap", "--unshare-net", "--dev-bind", "/", "/"] if isolate else []
-
     def call_backend(
         cmd: Sequence[str],
         cwd: str | None = None,
         extra_environ: Mapping[str, str] | None = None,
     ) -> None:
         env = base_environment() | {"SOURCE_DATE_EPOCH": str(epoch), "PYTHONHASHSEED": "0"}
-        # Nothing of the user's is its business, least of all a gpg agent.
         env |= {"HOME": str(source), "XDG_RUNTIME_DIR": str(source), **(extra_environ or {})}
         # Where it is compiled is not to be in what is compiled.
         env["CFLAGS"] = f"-ffile-prefix-map={source}=."
+        prefix: list[str] = []
+        if isolate:
+            # What calls the backend, and where it leaves what the backend answers: PEP 517 in a
+            # process of its own, as pyproject_hooks does it.
+            program, answers = Path(cmd[1]).parent, Path(cmd[-1])
+            prefix = [
+                *among_system_files([build_environment.root, program]),
+                *writing([source, answers, *results]),
+            ]
+            env["TMPDIR"] = "/tmp"  # noqa: S108  (its own)
         runner.run([*prefix, *cmd], cwd=Path(cwd) if cwd else None, env=env)
 
     interpreter = build_environment.root / "bin" / "python"

@@ -11,6 +11,7 @@ from tests.unit.debstack.model import project
 
 from debstack.describe import describe
 from debstack.errors import StartError
+from debstack.isolation import can_isolate
 from debstack.model.definition import (
     Component,
     HealthCheck,
@@ -20,7 +21,7 @@ from debstack.model.definition import (
 )
 from debstack.model.reading import load
 from debstack.process import Runner
-from debstack.steps.prove import Place, can_isolate, prove, trial_plan
+from debstack.steps.prove import Place, prove, trial_plan
 
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 PLACE = Place(
