@@ -4,45 +4,73 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
 from debstack.archive import manifest
-from debstack.archive.content import needed
+from debstack.archive.content import files, needed
 from debstack.archive.generation import discard
 from debstack.archive.manifest import Manifest
 from debstack.archive.tree import TEMPORARY, Tree
+from debstack.errors import ArchiveError
+
+
+@dataclass(frozen=True)
+class Outdated:
+    """What nobody needs any more: generations, and files of the pool that they alone had."""
+
+    generations: tuple[tuple[str, int], ...]
+    files: tuple[str, ...]
 
 
 def outdated(generations: Sequence[Manifest], now: datetime, grace: timedelta) -> list[int]:
-    """Return the generations (given oldest first) whose successor is older than ``grace``.
+    """Return the generations (given oldest first) that were superseded longer ago than ``grace``.
 
     The successor's age counts, not their own: a client may have fetched the older one just before.
+    A successor that a wrong clock dated in the future was there when the next one came.
     """
-    return [old.generation for old, new in pairwise(generations) if now - new.published > grace]
+    late: list[int] = []
+    superseded = datetime.max.replace(tzinfo=UTC)
+    for old, new in reversed(list(pairwise(generations))):
+        superseded = min(superseded, new.published)
+        if now - superseded > grace:
+            late.insert(0, old.generation)
+    return late
 
 
-def collect(tree: Tree, now: datetime, grace: timedelta) -> list[str]:
-    """Remove the outdated generations of every suite, then the packages that only they had.
+def find_outdated(tree: Tree, now: datetime, grace: timedelta) -> Outdated:
+    """Return what is outdated in all suites.
 
-    Returns what was removed, relative to the root.
+    Raises ArchiveError if one of them cannot be read: it may need what another one does not.
     """
-    removed, candidates = [], set[str]()
+    late, candidates, kept = [], set[str](), []
     for suite in tree.suites():
         generations = manifest.load_all(tree, suite)
-        late = outdated(generations, now, grace)
+        going = outdated(generations, now, grace)
+        kept += [(suite, number) for number in tree.numbers(suite) if number not in going]
         for old, new in pairwise(generations):
-            if old.generation in late:
-                discard(tree.generation(suite, old.generation))
-                removed.append(f".gen/{suite}/{old.generation}")
+            if old.generation in going:
+                late.append((suite, old.generation))
                 candidates |= set(new.dropped)
-    if not candidates:
-        return removed
-    gone = sorted(candidates - needed(tree, tree.suites()))
-    for name in gone:
+    if candidates:
+        for suite, number in kept:
+            candidates -= files(tree, suite, number)
+    return Outdated(tuple(late), tuple(sorted(candidates)))
+
+
+def remove(tree: Tree, old: Outdated) -> list[str]:
+    """Remove what is outdated, and return it, relative to the root.
+
+    The generations go first, so that none names a file that is gone; what drops the files goes
+    with them, so that the tree has to be ``marked`` meanwhile.
+    """
+    for suite, number in old.generations:
+        discard(tree.generation(suite, number))
+    for name in old.files:
         (tree.root / name).unlink(missing_ok=True)
-    return removed + gone
+    return [*(f".gen/{suite}/{number}" for suite, number in old.generations), *old.files]
 
 
 def clean(tree: Tree) -> list[str]:
@@ -51,12 +79,7 @@ def clean(tree: Tree) -> list[str]:
     Returns what was removed, relative to the root. Raises ArchiveError, before anything is removed,
     if an index cannot be read: without it, every file of the pool looks unneeded.
     """
-    uncommitted = [
-        tree.generation(suite, number)
-        for suite in tree.suites()
-        for number in tree.numbers(suite)
-        if number > (tree.live(suite) or 0)
-    ]
+    uncommitted = [each for suite in tree.suites() for each in _uncommitted(tree, suite)]
     stopped = tree.unfinished.exists()
     if stopped:
         needed(tree, tree.suites())
@@ -82,6 +105,14 @@ def unneeded(tree: Tree) -> list[Path]:
         for path in paths
         if not path.is_dir() and str(path.relative_to(tree.root)) not in known
     ]
+
+
+def _uncommitted(tree: Tree, suite: str) -> list[Path]:
+    try:
+        live = tree.live(suite) or 0
+    except ArchiveError:
+        return []  # which one is live is lost: the suite's own commands say so, not another's
+    return [tree.generation(suite, number) for number in tree.numbers(suite) if number > live]
 
 
 def _temporaries(tree: Tree, *, pool: bool) -> Iterator[Path]:

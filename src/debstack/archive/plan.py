@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from debian.debian_support import Version
@@ -19,6 +19,9 @@ from debstack.archive.tree import Tree
 from debstack.digest import sha256_of
 from debstack.errors import ArchiveError
 from debstack.gpg import Key
+
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""What is dated further ahead was published with a clock that was wrong."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,8 @@ def why(
         return "other signing keys"
     if live.release != constant_fields(suite, development=any(key.development for key in keys)):
         return "the description of the suite changed"
+    if live.published - now > CLOCKS_DIFFER:
+        return "it is dated in the future"
     if live.valid_until - now <= suite.valid_for / 2:
         return "less than half of its validity is left"
     return ""

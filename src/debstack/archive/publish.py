@@ -21,6 +21,7 @@ from debstack.archive.generation import Writer
 from debstack.archive.manifest import Manifest
 from debstack.archive.package import read_package
 from debstack.archive.plan import (
+    CLOCKS_DIFFER,
     Addition,
     Plan,
     check,
@@ -48,7 +49,6 @@ from debstack.process import Runner
 _CHUNK = 1 << 20
 # apt refuses an index that is dated ten seconds ahead of its own clock.
 _AHEAD = timedelta(seconds=4)
-_LONGEST_WAIT = timedelta(minutes=1)
 _SECOND = timedelta(seconds=1)
 
 Approve = Callable[[Plan], None]
@@ -137,7 +137,9 @@ class Publisher:
     def collect(self) -> list[str]:
         """Remove what was superseded longer than the grace period ago; return what it was."""
         with self._alone():
-            return self._collect()
+            old = collection.find_outdated(self.tree, self.now, self.grace)
+            with marked(self.tree):
+                return collection.remove(self.tree, old)
 
     def _change(
         self, make_plan: Callable[[], Plan], keys: Sequence[Key], approve: Approve
@@ -168,7 +170,7 @@ class Publisher:
                 self._ingest(planned.additions)
                 number = self._write(planned, keys)
                 _commit(tree, suite.name, number)
-                self._collect()
+                self._collect(suite.name)
         except BaseException as error:
             with suppress(OSError, ArchiveError):
                 collection.clean(tree)  # what was written takes the room that others need
@@ -192,23 +194,43 @@ class Publisher:
         generations = manifest.load_all(self.tree, suite.name)
         late = collection.outdated(generations, self.now, self.grace)
         retained = [each for each in generations if each.generation not in late]
-        date = self._date(generations[-1] if generations else None)
+        date = self._date(suite.name, generations[-1] if generations else None)
         with gpg.signing(keys, self.runner) as ring:
             writer = Writer(self.tree, suite, ring, retained)
             return writer.write(planned.content, planned.dropped, date)
 
-    def _date(self, last: Manifest | None) -> datetime:
-        """Return the time to publish under: clients ignore what is not a second newer."""
+    def _date(self, suite: str, last: Manifest | None) -> datetime:
+        """Return the time to publish under: clients ignore what is not a second newer.
+
+        Unless that is in the future by more than clocks differ: no client with a right clock has
+        taken the last one, and none would take one that is newer still.
+        """
         date = self.now.astimezone(UTC).replace(microsecond=0)
         if last is None or date > last.published:
             return date
         ahead = last.published + _SECOND - self.now
-        if _AHEAD < ahead < _LONGEST_WAIT:
+        if ahead > CLOCKS_DIFFER:
+            self.log.warn(
+                f"{suite}: generation {last.generation} is dated {last.published:%Y-%m-%d %H:%M}"
+                f" UTC, which is not yet: its publisher's clock was wrong, or this one's is. The"
+                f" new one is dated {date:%Y-%m-%d %H:%M} UTC"
+            )
+            return date
+        if ahead > _AHEAD:
             time.sleep((ahead - _AHEAD).total_seconds())
         return last.published + _SECOND
 
-    def _collect(self) -> list[str]:
-        return collection.collect(self.tree, self.now, self.grace)
+    def _collect(self, published: str) -> None:
+        """Remove what is outdated; damage in another suite is no failure of what was published."""
+        try:
+            old = collection.find_outdated(self.tree, self.now, self.grace)
+        except ArchiveError as error:
+            self.log.warn(
+                f"{published} is published; what is outdated stays: {error.message}. See what else"
+                " is wrong with: debstack archive verify"
+            )
+            return
+        collection.remove(self.tree, old)
 
     def _ingest(self, additions: Sequence[Addition]) -> None:
         """Copy packages into the pool, unless another suite has them there already."""
