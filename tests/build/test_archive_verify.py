@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import shutil
@@ -11,10 +12,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.build.archive import RUNNER, make_tree, packed
 from tests.build.channels import Keys, Shop, deb, make_keys
 
+from debstack.archive.content import About
 from debstack.archive.tree import Tree
-from debstack.archive.verify import Finding
+from debstack.archive.verify import Examination, Finding
+from debstack.steps import sign
 
 pytestmark = pytest.mark.build
 
@@ -125,6 +129,9 @@ CASES: list[tuple[str, Damage, str, str]] = [
     ("an index by hash is changed",
      lambda tree: rewrite(one(tree, ".gen/bookworm-staging/2/main/*/by-hash/*/*"), flip),
      "by-hash", "has other content than its name says"),
+    ("the indexes by hash are lost", lambda tree: shutil.rmtree(
+        one(tree, ".gen/bookworm-prod/1/main/*/by-hash")),
+     "bookworm-prod", "generation 1 needs main/binary-amd64/by-hash/"),
     ("an older index by hash is lost", lose_carried_over,
      "bookworm-staging", "generation 1 needs main/binary-amd64/by-hash/"),
     ("InRelease is changed", lambda tree: rewrite(
@@ -199,6 +206,54 @@ def test_a_package_of_another_key_is_found(good: Shop) -> None:
     found = [each for each in other.channels.verify() if each.harmful]
     assert len(found) == 5
     assert all("the signature does not verify" in each.problem for each in found)
+
+
+def test_after_a_rotation_what_is_kept_for_the_grace_period_is_no_damage(shop: Shop) -> None:
+    """The packages of the key that was dropped are not offered, and stay on the disk a while."""
+    other = replace(shop, keys=replace(shop.keys, package=shop.keys.prod))
+    for channel in ("staging", "prod"):
+        place = other.place(channel)
+        names = [each.name for each in other.channels.releases(place)]
+        other.channels.unpublish(place, names, empty=True)
+    built = other.built(3)
+    fresh = replace(built, debs=tuple(each for each in built.debs if "common" not in each.name))
+    other.channels.publish(fresh, other.place("staging").channel)
+    kept = one(shop.tree, "pool/main/f/feed/feed_*.1~*")
+    assert other.problems() == []
+    rewrite(kept, flip)
+    assert [each.partition(": ")[2] for each in other.problems()] == [
+        "is not the file that was published"
+    ]
+
+
+def test_nothing_is_published_or_removed_while_it_is_verified(good: Shop) -> None:
+    tried = []
+
+    def publish(_: Path) -> None:
+        with (good.tree.generations / ".lock").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                tried.append("has to wait")
+
+    examination = Examination(good.tree, good.now, RUNNER, check_package=publish)
+    assert examination.examine() == []
+    assert set(tried) == {"has to wait"}
+
+
+def test_a_suite_of_another_architecture_is_tried_as_such(good: Shop, tmp_path: Path) -> None:
+    shop = replace(good, folder=tmp_path)
+    key, name = shop.keys.package, "2026.11.23.1"
+    feed = make_tree(tmp_path, "feed", f"{name}~deb12", fields="Depends: libc6 (>= 2.36)\n")
+    control = feed / "DEBIAN/control"
+    control.write_text(control.read_text().replace("Architecture: amd64", "Architecture: arm64"))
+    signed = tmp_path / "feed_arm64.deb"
+    sign.sign(packed(feed), signed, key, RUNNER)
+    place = shop.place("staging")
+    suite = replace(place.suite, architectures=("arm64",))
+    about = About(name, {"feed": "0" * 40})
+    shop.channels.publisher.publish(suite, [signed], [shop.keys.staging], about)
+    assert Examination(shop.tree, shop.now, RUNNER).examine() == []
 
 
 def test_a_release_that_apt_cannot_install_is_found(good: Shop, tmp_path: Path) -> None:

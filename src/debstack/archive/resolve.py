@@ -25,12 +25,16 @@ _Constraint = tuple[str, str]
 
 @dataclass(frozen=True)
 class PrivateApt:
-    """An apt of its own in ``folder``, which knows one suite and nothing of this machine."""
+    """An apt of its own in ``folder``, which knows one suite and nothing of this machine.
+
+    It is one of a machine of ``architecture``, in Debian's words ("amd64").
+    """
 
     folder: Path
+    architecture: str
     runner: Runner
 
-    def set_up(self, tree: Tree, suite: str, architecture: str) -> None:
+    def set_up(self, tree: Tree, suite: str) -> None:
         """Write its configuration: the one source, trusted by the keys that the suite names."""
         for name in ("sources.list.d", "apt.conf.d", "preferences.d"):
             (self.folder / "etc" / name).mkdir(parents=True)
@@ -41,7 +45,8 @@ class PrivateApt:
             f'Dir "{self.folder}"; Dir::State "state"; Dir::Cache "cache"; Dir::Etc "etc";\n'
             f'Dir::State::status "{self.folder}/status";\n'
             'Dir::Bin::Methods "/usr/lib/apt/methods";\n'
-            f'APT::Architecture "{architecture}"; APT::Architectures {{ "{architecture}"; }};\n'
+            f'APT::Architecture "{self.architecture}";\n'
+            f'APT::Architectures {{ "{self.architecture}"; }};\n'
             'APT::Sandbox::User "root"; Acquire::Languages "none";\n'
         )
         address = quote(str(tree.root.resolve()))
@@ -77,7 +82,7 @@ def resolve(apt: PrivateApt, content: Content) -> Iterator[tuple[str, list[str]]
     for release in content.releases:
         packages = content.of(release)
         wanted = [f"{each.name}={each.version}" for each in packages]
-        problems, chosen = apt.install(wanted, faked(packages))
+        problems, chosen = apt.install(wanted, faked(packages, apt.architecture))
         expected = {each.name: each.version for each in packages}
         if not problems and chosen != expected:
             problems = [f"apt would install {chosen}"]
@@ -88,7 +93,8 @@ def resolve(apt: PrivateApt, content: Content) -> Iterator[tuple[str, list[str]]
 def unpreferred(apt: PrivateApt, content: Content, newest: PublishedRelease) -> list[str]:
     """Return why apt, asked for the packages of ``newest`` by name alone, installs others."""
     packages = content.of(newest)
-    problems, chosen = apt.install([each.name for each in packages], faked(packages))
+    present = faked(packages, apt.architecture)
+    problems, chosen = apt.install([each.name for each in packages], present)
     return problems or [
         f"apt prefers {each.name} {chosen.get(each.name)} to {each.version}"
         for each in packages
@@ -106,8 +112,11 @@ def complaints(result: Result) -> list[str]:
     return found[-8:] or [f"apt-get ended with exit code {result.returncode}"]
 
 
-def faked(packages: Iterable[Package]) -> str:
-    """Return a dpkg status with every package of Debian that ``packages`` depend on."""
+def faked(packages: Iterable[Package], architecture: str) -> str:
+    """Return a dpkg status with every package of Debian that ``packages`` depend on.
+
+    All are of ``architecture``, which of a package for all of them is as good.
+    """
     packages = tuple(packages)
     own = {each.name for each in packages}
     own |= {name for each in packages for group in _groups(each, "Provides") for name, _ in group}
@@ -118,7 +127,7 @@ def faked(packages: Iterable[Package]) -> str:
                 needs.setdefault(name, []).append(constraint)
     return "\n".join(
         f"Package: {name}\nStatus: install ok installed\nVersion: {_satisfying(constraints)}\n"
-        "Architecture: amd64\nMulti-Arch: allowed\nMaintainer: -\nDescription: -\n"
+        f"Architecture: {architecture}\nMulti-Arch: allowed\nMaintainer: -\nDescription: -\n"
         for name, constraints in sorted(needs.items())
     )
 

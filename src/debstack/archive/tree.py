@@ -4,7 +4,7 @@
     .gen/<suite>/<N>/{InRelease,Release,Release.gpg,archive-keyring.gpg,main/binary-<arch>/…}
     .gen/<suite>/<N>/{manifest,releases}.json    a generation is immutable
     dists/<suite> -> ../.gen/<suite>/<N>    the only mutable name; its rename is the commit
-    .gen/.lock    held by the one publisher
+    .gen/.lock    held by the one publisher, shared by those who read all of it
     .gen/.unfinished    there while the pool is being changed: left behind, it means a sweep
 
 Temporary names start with .tmp-; the next publisher removes what a killed one left.
@@ -117,6 +117,18 @@ def locked(tree: Tree, waiting: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def unchanging(tree: Tree) -> Iterator[None]:
+    """Keep publishers waiting while the archive is read; of a copy without their lock, nobody."""
+    lock = tree.generations / ".lock"
+    if not lock.exists():
+        yield
+        return
+    with lock.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
 
 
 def make_folder(path: Path, *, durable: bool = True) -> None:

@@ -21,7 +21,7 @@ from debstack.archive.generation import BY_HASH, indexed
 from debstack.archive.manifest import Manifest
 from debstack.archive.package import Package
 from debstack.archive.resolve import PrivateApt, resolve, unpreferred
-from debstack.archive.tree import KEYRING, TEMPORARY, Tree
+from debstack.archive.tree import KEYRING, TEMPORARY, Tree, unchanging
 from debstack.archive.version import version_key
 from debstack.digest import sha256_of
 from debstack.errors import ArchiveError, DebstackError
@@ -45,7 +45,9 @@ class Examination:
     """Examines the archive at the time ``now``, and collects what it finds.
 
     ``signers`` are the fingerprints by which each suite has to be signed, as far as that is known;
-    ``check_package`` raises a DebstackError for a package whose own signature is not good.
+    ``check_package`` raises a DebstackError for a package whose own signature is not good. It is
+    asked about what the suites offer now: what older generations had, whose packages stay for the
+    grace period, may have been signed by a key that was replaced since.
     """
 
     tree: Tree
@@ -55,9 +57,17 @@ class Examination:
     check_package: Callable[[Path], None] = lambda _: None
     found: list[Finding] = field(default_factory=list)
     wanted: dict[str, Package] = field(default_factory=dict)
+    offered: set[str] = field(default_factory=set)
 
     def examine(self) -> list[Finding]:
-        """Return everything that is wrong, the harmless after the harmful."""
+        """Return everything that is wrong, the harmless after the harmful.
+
+        Publishers wait meanwhile: what they remove would look lost.
+        """
+        with unchanging(self.tree):
+            return self._examine()
+
+    def _examine(self) -> list[Finding]:
         suites = self.tree.suites()
         if not suites:
             self._report(str(self.tree.root), "holds no suite")
@@ -88,15 +98,15 @@ class Examination:
                 self._report(
                     where, "was never published; the next command removes it", harmful=False
                 )
-            elif made := self._generation(suite, each):
+            elif made := self._generation(suite, each, live=each == number):
                 read.append(made)
         if not read or read[-1].generation != number:
             return
         self._live(suite, read[-1])
-        self._carried_over(suite, read[:-1], read[-1])
+        self._by_hash_of_live(suite, read, read[-1])
         self._apt(suite, read[-1])
 
-    def _generation(self, suite: str, number: int) -> Manifest | None:
+    def _generation(self, suite: str, number: int, *, live: bool) -> Manifest | None:
         folder = self.tree.generation(suite, number)
         try:
             made = manifest.load(self.tree, suite, number)
@@ -122,6 +132,8 @@ class Examination:
             self._report(folder / "Release", "is not what the manifest says")
         self._by_hash(folder)
         self._releases(folder, offered)
+        if live:
+            self.offered.update(each.filename for each in packages)
         for package in packages:
             known = self.wanted.setdefault(package.filename, package)
             if known.sha256 != package.sha256:
@@ -167,12 +179,14 @@ class Examination:
             text = f"expires at {live.valid_until:%Y-%m-%d %H:%M}: debstack refresh"
             self._report(suite, text, harmful=False)
         if live.published - self.now > _AHEAD:
-            self._report(suite, f"is dated in the future: {live.published:%Y-%m-%d %H:%M:%S}")
+            self._report(suite, f"is dated in the future: {live.published:%Y-%m-%d %H:%M:%S}:"
+                         " debstack refresh")  # fmt: skip
 
-    def _carried_over(self, suite: str, earlier: Sequence[Manifest], live: Manifest) -> None:
+    def _by_hash_of_live(self, suite: str, read: Sequence[Manifest], live: Manifest) -> None:
+        """Look for every index that clients ask for, of the live generation and earlier ones."""
         folder = self.tree.dist(suite)
-        for each in earlier:
-            if each.generation not in live.carried:
+        for each in read:
+            if each is not live and each.generation not in live.carried:
                 where = self.tree.generation(suite, each.generation)
                 # Its publisher was stopped between the commit and the collection.
                 self._report(where, "is outdated; the next publication removes it", harmful=False)
@@ -194,7 +208,8 @@ class Examination:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 if (digest, file.tell()) != (package.sha256, package.size):
                     return [Finding(package.filename, "is not the file that was published")]
-            self.check_package(path)
+            if package.filename in self.offered:
+                self.check_package(path)
         except OSError as error:
             return [Finding(package.filename, f"cannot be read: {error.strerror}")]
         except DebstackError as error:
@@ -215,9 +230,9 @@ class Examination:
             return
         offered = content.load(self.tree, suite, live.generation)
         with tempfile.TemporaryDirectory(prefix="debstack-apt-") as folder:
-            apt = PrivateApt(Path(folder), self.runner)
             architecture = live.release.get("Architectures", "").split()[0]
-            apt.set_up(self.tree, suite, architecture)
+            apt = PrivateApt(Path(folder), architecture, self.runner)
+            apt.set_up(self.tree, suite)
             if problems := apt.update():
                 self._report(suite, f"apt cannot use it: {'; '.join(problems)}")
                 return

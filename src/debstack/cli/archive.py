@@ -112,8 +112,8 @@ def verify(project: Project, as_json: bool) -> None:
     """Verify every file, signature and index, and ask apt.
 
     Hashes everything again: packages, indexes, by-hash files, of older indexes too. Verifies the
-    signatures of indexes and packages, the dates, and that a real apt can install every release of
-    every channel in its exact versions. Exit code 11 if a client could be harmed.
+    signatures of indexes and of the packages on offer, the dates, and that a real apt can install
+    every release of every channel in its exact versions. Exit code 11 if a client could be harmed.
     """
     channels = project.channels
     findings = channels.verify()
@@ -127,7 +127,8 @@ def verify(project: Project, as_json: bool) -> None:
     if harmful:
         raise ArchiveError(
             f"{len(harmful)} thing{'s' if len(harmful) != 1 else ''} wrong with {project.archive}",
-            hint="restore what is damaged from dist/ or a backup, then verify again",
+            hint="do what a line names; restore what is damaged from dist/ or a backup; then"
+            " verify again",
             details=[f"{each.place}: {each.problem}" for each in harmful],
         )
     if not as_json:
