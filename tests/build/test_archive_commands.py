@@ -122,6 +122,7 @@ def test_a_release_on_its_way(typed: Typed) -> None:
     assert "1 packages leave the index" in typed.run("unpublish", SECOND, "--channel", "prod")
     assert typed.run("refresh").count("unchanged") == 2
     assert typed.run("refresh", "--force").count("signed, generation") == 2
+    assert typed.run("refresh", "--force", "--channel", "prod").count("bookworm-prod in") == 1
     assert json.loads(typed.run("archive", "verify", "--json")) == []
 
 

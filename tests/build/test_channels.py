@@ -7,13 +7,17 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from tests.build.archive import RUNNER, make_apt
 from tests.build.channels import Keys, Shop, make_keys
 
+from debstack.archive.suite import Publication
 from debstack.errors import ArchiveError, SigningError
+from debstack.log import Log
+from debstack.pipeline.each_suite import demand_no_failure
 
 pytestmark = pytest.mark.build
 
@@ -207,7 +211,7 @@ def test_twelve_releases_of_which_three_are_kept(shop: Shop, tmp_path: Path) -> 
     decisions = pinning.channels.plan_retain(3)
     expected = [2, 3, 5, 10, 11, 12]
     pool = pool_of(shop)
-    done, removed = pinning.channels.retain(3)
+    done, removed, _ = pinning.channels.retain(3)
     assert done == decisions
     assert removed == []
     assert pinning.offered("staging") == expected
@@ -217,7 +221,7 @@ def test_twelve_releases_of_which_three_are_kept(shop: Shop, tmp_path: Path) -> 
     early = pinning.at(29).channels.retain(3)[1]
     assert [name for name in early if name.startswith("pool/")] == []
     assert pool_of(shop) == pool
-    _, removed = pinning.at(31).channels.retain(3)
+    _, removed, _ = pinning.at(31).channels.retain(3)
     feeds = [name.partition("~")[0] for name in removed if "/feed_" in name]
     gone = sorted(int(name.rpartition(".")[2]) for name in feeds)
     assert gone == [1, 4, 6, 7, 8, 9]
@@ -235,6 +239,61 @@ def pool_of(shop: Shop) -> set[str]:
     return {path.name for path in shop.tree.pool.rglob("*.deb")}
 
 
+def test_a_collection_that_is_stopped_leaves_nothing_for_ever(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What drops a package goes before the package: a later collection could not find it."""
+    shop = shop.at(-31)
+    shop.publish(1)
+    shop.publish(2)
+    shop.channels.unpublish(shop.place("staging"), ["2026.11.23.1"], empty=False)
+    later, unlink = shop.at(31), Path.unlink
+
+    def stop(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".deb":
+            raise KeyboardInterrupt
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(Path, "unlink", stop)
+        later.channels.retain(2)
+    assert list(shop.tree.pool.rglob("feed_2026.11.23.1~*"))
+    later.channels.retain(2)
+    assert not list(shop.tree.pool.rglob("feed_2026.11.23.1~*"))
+    assert not [each for each in later.channels.verify() if each.place.startswith("pool")]
+
+
+def test_damage_in_another_suite_is_no_failure_of_what_was_published(shop: Shop) -> None:
+    shop.publish(1)
+    shop.promote(1)
+    damaged = shop.tree.generation("bookworm-prod", 1) / "manifest.json"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    said = StringIO()
+    publisher = replace(shop.channels.publisher, log=Log(said))
+    channels = replace(shop.channels, publisher=publisher)
+    done = channels.publish(shop.built(2), shop.place("staging").channel)
+    assert (done.generation, shop.offered("staging")) == (2, [1, 2])
+    assert "bookworm-staging is published; what is outdated stays" in said.getvalue()
+    assert not shop.tree.unfinished.exists()
+    shop.publish(3)
+
+
+def test_a_publisher_whose_clock_was_wrong_is_forgotten(shop: Shop, tmp_path: Path) -> None:
+    shop.publish(1)
+    shop.at(400).publish(2)
+    assert reasons(shop) == ["it is dated in the future"]
+    assert any("dated in the future" in each for each in shop.problems())
+    (done,) = refreshed(shop)
+    assert done.generation == 3
+    assert shop.problems() == []
+    apt = make_apt(tmp_path / "apt", shop.tree.root)
+    assert apt.update().returncode == 0
+    shop.publish(3)
+    # None of them waits for the year that was named.
+    shop.at(32).publish(4)
+    assert shop.tree.numbers("bookworm-staging") == [4, 5]
+
+
 def test_a_client_with_an_older_index_downloads_what_was_dropped(
     shop: Shop, tmp_path: Path
 ) -> None:
@@ -249,25 +308,70 @@ def test_a_client_with_an_older_index_downloads_what_was_dropped(
     assert apt.run("apt-get", "download", "feed=2026.11.23.1~deb12").returncode == 100
 
 
+def refreshed(shop: Shop) -> list[Publication]:
+    done, failures = shop.channels.refresh(force=False)
+    assert failures == []
+    return done
+
+
+def reasons(shop: Shop) -> list[str]:
+    plans, failures = shop.channels.plan_refresh(force=False)
+    assert failures == []
+    return [plan.reason for plan in plans]
+
+
 def test_refreshing_signs_before_the_validity_is_over(shop: Shop) -> None:
     shop = shop.at(-13)
     shop.publish(1)
     shop.promote(1)
-    assert [each.unchanged for each in shop.at(14).channels.refresh(force=False)] == [True, True]
-    assert [plan.reason for plan in shop.at(15).channels.plan_refresh(force=False)] == [
-        "less than half of its validity is left"
-    ] * 2
-    assert [each.generation for each in shop.at(15).channels.refresh(force=False)] == [2, 2]
+    assert [each.unchanged for each in refreshed(shop.at(14))] == [True, True]
+    assert reasons(shop.at(15)) == ["less than half of its validity is left"] * 2
+    assert [each.generation for each in refreshed(shop.at(15))] == [2, 2]
     assert shop.at(15).offered("prod") == [1]
     assert shop.at(16).problems() == []
+
+
+@pytest.mark.parametrize("trouble", ["a lost file", "a key elsewhere", "a lost link"])
+def test_a_channel_that_cannot_be_signed_does_not_let_the_others_expire(
+    shop: Shop, trouble: str
+) -> None:
+    shop = shop.at(-17)
+    shop.publish(1)
+    shop.promote(1)
+    shop.publish(2)
+    later = shop.at(20)
+    if trouble == "a lost file":
+        (lost,) = shop.tree.pool.glob("main/f/feed/feed_2026.11.23.2*.deb")
+        lost.unlink()
+    elif trouble == "a key elsewhere":
+        absent = replace(shop.keys.staging, fingerprint="0" * 40)
+        later = replace(later, keys=replace(shop.keys, staging=absent))
+    else:
+        shop.tree.dist("bookworm-staging").unlink()
+    done, failures = later.channels.refresh(force=False)
+    assert [each.suite for each in done] == ["bookworm-prod"]
+    assert [each.suite for each in failures] == ["bookworm-staging"]
+    with pytest.raises(
+        (ArchiveError, SigningError), match="not signed: bookworm-staging"
+    ) as caught:
+        demand_no_failure("not signed", failures)
+    assert caught.value.details[0] == f"bookworm-staging: {failures[0].error.message}"
+    assert not any("bookworm-prod" in each for each in later.problems())
+
+
+def test_a_channel_is_signed_alone_where_the_other_key_is_elsewhere(shop: Shop) -> None:
+    shop.publish(1)
+    shop.promote(1)
+    prod = shop.place("prod").channel
+    done, failures = shop.at(20).channels.refresh(force=False, channel=prod)
+    assert [each.suite for each in done] == ["bookworm-prod"]
+    assert failures == []
 
 
 def test_refreshing_takes_other_keys_over(shop: Shop) -> None:
     shop.publish(1)
     other = replace(shop, keys=replace(shop.keys, staging=shop.keys.prod))
-    assert [plan.reason for plan in other.channels.plan_refresh(force=False)] == [
-        "other signing keys"
-    ]
+    assert reasons(other) == ["other signing keys"]
     assert any("should sign it: debstack refresh" in each for each in other.problems())
     other.channels.refresh(force=False)
     assert other.problems() == []

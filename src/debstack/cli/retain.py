@@ -6,6 +6,7 @@ import click
 
 from debstack.cli.project import Project, pass_project
 from debstack.cli.table import table
+from debstack.pipeline.each_suite import Failure, demand_no_failure
 
 
 @click.command(short_help="Keep the newest releases, let the others go.")
@@ -24,10 +25,11 @@ def command(project: Project, keep: int | None, dry_run: bool) -> None:
     channels = project.channels
     count = keep or project.definition.stack.retention.keep
     removed: list[str] = []
+    failures: list[Failure] = []
     if dry_run:
         decisions = channels.plan_retain(count)
     else:
-        decisions, removed = channels.retain(count)
+        decisions, removed, failures = channels.retain(count)
     rows = [
         (each.suite, each.release, "stays" if each.keep else "goes", each.reason)
         for each in decisions
@@ -38,7 +40,8 @@ def command(project: Project, keep: int | None, dry_run: bool) -> None:
     for name in project.definition.stack.retention.pinned:
         if name not in known:
             project.log.warn(f"{name} is pinned in packaging/stack.toml, and no channel has it")
-    going = sum(not each.keep for each in decisions)
+    failed = {each.suite for each in failures}
+    going = sum(not each.keep and each.suite not in failed for each in decisions)
     packages = [name for name in removed if name.endswith(".deb")]
     click.echo(
         f"{going} would go" if dry_run
@@ -46,3 +49,4 @@ def command(project: Project, keep: int | None, dry_run: bool) -> None:
     )  # fmt: skip
     if not dry_run:
         project.write_page()
+    demand_no_failure("nothing was taken out of", failures)

@@ -25,6 +25,7 @@ from debstack.archive.version import version_key
 from debstack.errors import ArchiveError
 from debstack.gpg import Key
 from debstack.model.definition import TOOLS, Channel, Definition, Target
+from debstack.pipeline.each_suite import Failure, each_suite
 from debstack.pipeline.publish import (
     BuiltRelease,
     check_same_bits,
@@ -72,7 +73,8 @@ class Channels:
 
     def published(self) -> list[Place]:
         """Return the places that have been published to."""
-        return self._published(self._places())
+        tree = self.publisher.tree
+        return [each for each in self._places() if tree.live(each.suite.name) is not None]
 
     def releases(self, place: Place) -> tuple[PublishedRelease, ...]:
         """Return the releases that a place offers, in the order of their publication."""
@@ -173,13 +175,15 @@ class Channels:
         ]
         return decide(offerings, keep, self.definition.stack.retention.pinned)
 
-    def retain(self, keep: int) -> tuple[tuple[Decision, ...], list[str]]:
+    def retain(self, keep: int) -> tuple[tuple[Decision, ...], list[str], list[Failure]]:
         """Take the releases out that ``plan_retain`` names, and remove what the grace is over for.
 
-        Returns the decisions, and what was removed from the disk.
+        Returns the decisions, what was removed from the disk, and the suites that nothing could be
+        taken out of.
         """
         decisions = self.plan_retain(keep)
-        for place in self.published():
+
+        def withdraw(place: Place) -> None:
             going = [
                 each.release
                 for each in decisions
@@ -190,24 +194,42 @@ class Channels:
                 self.publisher.withdraw(
                     place.suite, going, self._keys(place), f"not retained: {', '.join(going)}"
                 )
-        return decisions, self.publisher.collect()
 
-    def plan_refresh(self, *, force: bool) -> list[Plan]:
-        """Return for each channel whether it is going to be signed anew, and why."""
-        tree = self.publisher.tree
-        return [
-            plan_refresh(tree, place.suite, self._keys(place), self._now, force=force)
-            for place in self._expiring()
-        ]
+        _, failures = each_suite(self.published(), withdraw)
+        return decisions, self.publisher.collect(), failures
 
-    def refresh(self, *, force: bool) -> list[Publication]:
-        """Sign every channel anew whose validity is half over, or whose keys are others now."""
-        for place in self._expiring():
+    def plan_refresh(
+        self, *, force: bool, channel: Channel | None = None
+    ) -> tuple[list[Plan], list[Failure]]:
+        """Return for each suite whether it is going to be signed anew, and why, as ``refresh``."""
+
+        def plan(place: Place) -> list[Plan]:
+            if self.publisher.tree.live(place.suite.name) is None:
+                return []
             self._refuse_development(place)
-        return [
-            self.publisher.refresh(place.suite, self._keys(place), force=force)
-            for place in self._expiring()
-        ]
+            keys = self._keys(place)
+            return [plan_refresh(self.publisher.tree, place.suite, keys, self._now, force=force)]
+
+        planned, failures = each_suite(self._expiring(channel), plan)
+        return [each for plans in planned for each in plans], failures
+
+    def refresh(
+        self, *, force: bool, channel: Channel | None = None
+    ) -> tuple[list[Publication], list[Failure]]:
+        """Sign every suite anew whose validity is half over, or whose keys are others now.
+
+        One that cannot be signed, because its key is elsewhere or a file is lost, does not keep
+        the others from it: they would expire. Only suites of ``channel``, if it is given.
+        """
+
+        def refresh(place: Place) -> list[Publication]:
+            if self.publisher.tree.live(place.suite.name) is None:
+                return []
+            self._refuse_development(place)
+            return [self.publisher.refresh(place.suite, self._keys(place), force=force)]
+
+        done, failures = each_suite(self._expiring(channel), refresh)
+        return [each for publications in done for each in publications], failures
 
     def _publish(self, place: Place, debs: Sequence[Path], about: About | None) -> Publication:
         with self.publisher.log.step("archive", f"publish to {place.suite.name}"):
@@ -219,22 +241,19 @@ class Channels:
                 lambda planned: self._approve_publication(place, planned),
             )
 
-    def _expiring(self) -> list[Place]:
-        """Return every suite that has been published to, those of tools too."""
-        return [*self.published(), *self._published(self._tools())]
-
-    def _published(self, places: Sequence[Place]) -> list[Place]:
-        tree = self.publisher.tree
-        return [each for each in places if tree.live(each.suite.name) is not None]
+    def _expiring(self, channel: Channel | None) -> list[Place]:
+        """Return the suites of a channel, by default every suite, those of tools too."""
+        return [*self._places(channel), *(self._tools() if channel in (None, TOOLS) else [])]
 
     def _tools(self) -> list[Place]:
         return [self.place(target, TOOLS) for target in self.definition.stack.targets]
 
-    def _places(self) -> list[Place]:
+    def _places(self, channel: Channel | None = None) -> list[Place]:
         return [
-            self.place(target, channel)
+            self.place(target, each)
             for target in self.definition.stack.targets
-            for channel in self.definition.stack.channels
+            for each in self.definition.stack.channels
+            if channel in (None, each)
         ]
 
     def verify(self) -> list[Finding]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from debstack.errors import DebstackError
+from debstack.isolation import can_isolate
 from debstack.model.definition import Component
 from debstack.pipeline.assemble import Parts, assemble
 from debstack.pipeline.contents import Release, Workshop
@@ -21,7 +22,7 @@ from debstack.pipeline.parallel import parallel
 from debstack.process import require
 from debstack.steps import sign
 from debstack.steps.package import Package, lint, package
-from debstack.steps.prove import can_isolate, prove
+from debstack.steps.prove import prove
 from debstack.steps.stage import discard
 from tradingctl import description
 
