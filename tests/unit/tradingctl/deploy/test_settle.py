@@ -515,8 +515,8 @@ def test_what_was_removed_is_not_brought_back_when_a_new_installation_fails(worl
 def component_alone(world: World, release: str) -> int:
     """Remove the stack, then upgrade its component as ``apt upgrade`` does."""
     world.remove(STACK)
+    alone = {STREAM: world.publish(release)[STREAM]}
     world.monkeypatch.setattr(world, "publish", lambda _: alone)
-    alone = {STREAM: World.publish(world, release)[STREAM]}
     return world.apt(release)
 
 
