@@ -177,13 +177,18 @@ def test_close_stops_and_open_starts_what_trades(trader: Machine) -> None:
     assert ready_at(trader, "automatictrader-api") <= started_at(trader, WORKER)
 
 
-def test_bad_settings_stop_nothing_and_are_shown(trader: Machine) -> None:
+def test_bad_settings_are_shown_and_let_nothing_run_at_boot(trader: Machine) -> None:
+    close_the_exchange(trader, "MARKET_UNITS=nginx\n")
+    trader.run("systemctl", "enable", *TIMERS)
+    trader.reboot()
+    await_broker(trader)
+    assert [started_at(trader, unit) for unit in TRADING] == [0, 0, 0]
+    assert active_units(trader) == ["trading-dashboard-v2"]
+    assert trader.failed_units() == [f"{BOOT}.service"]
+    said = trader.journal(f"{BOOT}.service")
+    assert "WARNING: /etc/trading/deploy.conf: MARKET_UNITS: 'nginx' is none of" in said
     trader.write(DEPLOY_CONF, "MARKET_UNIT=everything\n")
-    assert trader.run("systemctl", "start", f"{CLOSE}.service", check=False).returncode != 0
-    assert trader.failed_units() == [f"{CLOSE}.service"]
-    assert f"{DEPLOY_CONF}: line 1: 'MARKET_UNIT=everything'" in trader.journal(f"{CLOSE}.service")
     assert f"{DEPLOY_CONF}: line 1:" in tradingctl(trader, "status").stdout
-    assert active_units(trader) == list(UNITS)
 
 
 def test_boot_while_the_market_is_closed_starts_nothing_that_trades(trader: Machine) -> None:

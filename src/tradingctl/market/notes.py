@@ -26,7 +26,10 @@ def market_notes(server: Server) -> Iterator[str]:
             if holidays.ended(server.wall().astimezone(new_york()).date()):
                 yield ended_note(holidays.file)
     except MarketSettingsError as error:
-        yield f"{error.message}; upgrades are refused until that is corrected"
+        yield (
+            f"{error.message}; until that is corrected upgrades are refused, and services that were"
+            " stopped at the market's close are not started at its open"
+        )
     if server.paths.ignore_window.exists():
         path = server.paths.shown(server.paths.ignore_window)
         yield f"{path} exists: upgrades are not refused until the next boot"

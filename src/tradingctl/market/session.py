@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from tradingctl import systemd
 from tradingctl.backup.unfinished import refuse_unfinished
 from tradingctl.deploy import history
 from tradingctl.description import Unit
-from tradingctl.errors import MarketStopError, TradingError
+from tradingctl.errors import MarketSettingsError, MarketStopError, TradingError
 from tradingctl.files import write_whole
 from tradingctl.inventory import Inventory, service
 from tradingctl.market.calendar import both, is_open, next_open, session_of
+from tradingctl.market.holidays import Holidays
 from tradingctl.market.settings import (
     MARKET_UNITS,
     MarketSettings,
@@ -62,18 +64,26 @@ def open_market(server: Server, inventory: Inventory, force: bool = False) -> in
 def close_market(server: Server, inventory: Inventory, force: bool = False) -> int:
     """Stop the chosen units unless the market is open; with ``force`` also then. Return 0.
 
-    Units that the administrator disabled or masked are left alone. Raises TradingError before
-    anything is touched, MarketStopError when a unit does not stop.
+    Units that the administrator disabled or masked are left alone. Settings or holidays that are
+    not understood are no reason to let a worker run on: what they leave unsaid is as where nothing
+    was set up, and 5 is returned. Raises TradingError before anything is touched, MarketStopError
+    when a unit does not stop.
     """
-    settings = read_market_settings(server.paths)
-    chosen = _chosen(inventory, settings)
-    if not force and (until := _open_until(server, settings)):
-        server.say(f"the market is open until {until}; nothing is stopped")
-        return 0
+    closing = _closing(server, inventory)
+    code = 0
+    for error in closing.wrong:
+        server.warn(
+            f"WARNING: {error.message}; what is usual is closed instead\n"
+            f"  next: {error.next_command}"
+        )
+        code = error.exit_code
+    if not force and closing.open_until:
+        server.say(f"the market is open until {closing.open_until}; nothing is stopped")
+        return code
     _require_systemd(server)
     everything = [unit for _, unit in inventory.units()]
     before = _states(server, everything)
-    units = [unit for unit in chosen if not _left_alone(server, unit, before[unit.name])]
+    units = [unit for unit in closing.units if not _left_alone(server, unit, before[unit.name])]
     resting = {*resting_units(server), *map(_short, units)}
     _write(server, resting)
     outcome = _stop(server, units)
@@ -89,7 +99,50 @@ def close_market(server: Server, inventory: Inventory, force: bool = False) -> i
         detail = f"stopped: {', '.join(stopped)}{_how(force)}"
         history.record(server, "market-close", inventory.release, detail)
     server.say(f"stopped: {', '.join(stopped)}" if stopped else "nothing to stop")
-    return 0
+    return code
+
+
+@dataclass(frozen=True)
+class _Closing:
+    """What the close stops, until when the market is open (empty: closed), what is not understood.
+
+    A market of which that cannot be said is closed.
+    """
+
+    units: tuple[Unit, ...]
+    open_until: str
+    wrong: tuple[TradingError, ...]
+
+
+def _closing(server: Server, inventory: Inventory) -> _Closing:
+    wrong: list[TradingError] = []
+    try:
+        settings = read_market_settings(server.paths)
+    except MarketSettingsError as error:
+        wrong.append(error)
+        settings = MarketSettings()
+    try:
+        units = _chosen(inventory, settings)
+    except TradingError as error:
+        wrong.append(error)
+        names = {*settings.units, *MARKET_UNITS}
+        units = [unit for _, unit in inventory.units() if _is_in(unit, names)]
+    try:
+        until = _open_until(server, _holidays(server, settings, wrong))
+    except MarketSettingsError as error:
+        wrong.append(error)
+        until = ""
+    return _Closing(tuple(units), until, tuple(wrong))
+
+
+def _holidays(server: Server, settings: MarketSettings, wrong: list[TradingError]) -> Holidays:
+    """Return the holidays of the settings, else those that are shipped, else none."""
+    for each in dict.fromkeys((settings, MarketSettings())):
+        try:
+            return holidays_of(server.paths, each)
+        except MarketSettingsError as error:
+            wrong.append(error)
+    return Holidays("")
 
 
 def resume_closed(server: Server, inventory: Inventory) -> None:
@@ -157,9 +210,9 @@ def _closed_now(server: Server, settings: MarketSettings) -> str:
     return f"the market is closed and opens {opens}"
 
 
-def _open_until(server: Server, settings: MarketSettings) -> str:
+def _open_until(server: Server, holidays: Holidays) -> str:
     """Return when the market closes, empty when it is closed."""
-    now, holidays = server.wall(), holidays_of(server.paths, settings)
+    now = server.wall()
     session = session_of(now, holidays)
     return both(session.closes) if session and is_open(now, holidays) else ""
 

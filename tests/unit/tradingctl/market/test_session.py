@@ -12,6 +12,7 @@ from tests.unit.tradingctl.market.moments import new_york
 from tradingctl.cli import main
 from tradingctl.deploy.history import read_events
 from tradingctl.description import Component
+from tradingctl.errors import MarketSettingsError
 from tradingctl.inventory import read_inventory
 from tradingctl.market.session import resting_units, resume_closed
 
@@ -190,19 +191,67 @@ def test_open_starts_nothing_while_the_market_is_closed(machine: Machine, now: d
     assert machine.system.ran(START)
 
 
-@pytest.mark.parametrize("words", [("open",), ("close",)])
-def test_bad_settings_change_nothing(machine: Machine, words: tuple[str]) -> None:
+def test_bad_settings_start_nothing(machine: Machine) -> None:
+    machine.write(MARKER, json.dumps([STREAM]))
     machine.write("etc/trading/deploy.conf", "MARKET_UNITS=nginx\n")
-    assert at(machine, NIGHT, *words)[0] == 5
+    assert at(machine, TRADING, "open")[0] == 5
     assert (
         "/etc/trading/deploy.conf: MARKET_UNITS: 'nginx' is none of the services that are installed"
         f": {STREAM}, {API}, {WORKER}, {DASHBOARD}"
     ) in machine.err.getvalue()
     machine.write("etc/trading/deploy.conf", "")
     machine.write("usr/share/trading/nyse-holidays", "x\n")
-    assert at(machine, NIGHT, *words)[0] == 5
+    assert at(machine, TRADING, "open")[0] == 5
     assert machine.system.ran("systemctl st") == []
-    assert not (machine.root / MARKER).exists()
+    assert marker(machine) == [STREAM]
+
+
+@pytest.mark.parametrize(
+    ("settings", "holidays", "said"),
+    [
+        ("MINUTES_BEFORE_OPEN=soon\n", "", "MINUTES_BEFORE_OPEN: 'soon' is not a number"),
+        ("MARKET_UNITS=nginx\n", "", "MARKET_UNITS: 'nginx' is none of the services"),
+        ("HOLIDAYS_FILE=/etc/trading/none\n", "", "/etc/trading/none: cannot be read"),
+        ("", "x\n", "/usr/share/trading/nyse-holidays: line 1: 'x' is not"),
+    ],
+)
+def test_bad_settings_let_nothing_run_at_night(
+    machine: Machine, settings: str, holidays: str, said: str
+) -> None:
+    machine.write("etc/trading/deploy.conf", settings)
+    if holidays:
+        machine.write("usr/share/trading/nyse-holidays", holidays)
+    assert at(machine, TRADING, "close")[0] == 5
+    assert machine.system.ran("systemctl stop") == []
+    goes_down(machine, STREAM, API, WORKER)
+    machine.system.asked = 0
+    assert at(machine, NIGHT, "close") == (5, f"stopped: {STREAM}, {API}, {WORKER}\n")
+    assert machine.system.ran("systemctl stop") == [STOP]
+    assert marker(machine) == sorted([API, WORKER, STREAM])
+    told = machine.err.getvalue()
+    assert said in told
+    assert "; what is usual is closed instead\n  next: " in told
+
+
+def test_of_bad_settings_what_is_understood_counts(machine: Machine) -> None:
+    """The shipped holidays where those of the administrator cannot be read, and his units."""
+    machine.write(
+        "etc/trading/deploy.conf", f"HOLIDAYS_FILE=/etc/trading/none\nMARKET_UNITS={DASHBOARD}\n"
+    )
+    goes_down(machine, DASHBOARD)
+    assert at(machine, HOLIDAY, "close") == (5, f"stopped: {DASHBOARD}\n")
+
+
+def test_where_new_yorks_time_is_not_known_the_market_is_closed(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown() -> None:
+        raise MarketSettingsError("the time zone America/New_York is not known here")
+
+    monkeypatch.setattr("tradingctl.market.calendar.new_york", unknown)
+    goes_down(machine, STREAM, API, WORKER)
+    assert at(machine, TRADING, "close")[0] == 5
+    assert machine.system.ran("systemctl stop") == [STOP]
 
 
 def test_a_component_that_is_not_installed_is_not_missed(machine: Machine) -> None:
