@@ -67,7 +67,10 @@ class Examination:
         if self.by_hand:
             reason = "what was installed by hand is in service; to take it over: tradingctl adopt"
             return self._verdict(Result.SKIPPED, reason=reason)
-        if state.put_aside:
+        # A disabled one that ran was started anew on the code of the release, and is judged by it.
+        if state.put_aside == "masked" or (
+            state.put_aside and state.active in ("inactive", "failed")
+        ):
             return self._verdict(Result.SKIPPED, reason=f"{state.put_aside} by the administrator")
         if self.denied and state.active == "inactive":
             return self._verdict(Result.SKIPPED, reason="policy-rc.d forbids to start it")

@@ -58,6 +58,7 @@ def test_a_healthy_unit_is_ok_at_once_and_systemd_is_asked_once(machine: Machine
         ({"LoadState": "masked", "UnitFileState": "masked"}, "masked"),
         ({"UnitFileState": "masked-runtime"}, "masked"),
         ({"UnitFileState": "disabled", "ActiveState": "inactive"}, "disabled"),
+        ({"UnitFileState": "disabled", "ActiveState": "failed"}, "disabled"),
     ],
 )
 def test_what_the_administrator_put_aside_is_skipped(
@@ -335,6 +336,16 @@ def test_the_report_has_one_aligned_line_per_unit_and_a_summary(machine: Machine
         "OK       marketdata-stream   8090   0.0 s  commit 7817388",
         "release 2026.11.23.1: OK (1 OK) in 0.0 s",
     ]
+
+
+@pytest.mark.parametrize("active", ["active", "activating"])
+def test_a_disabled_unit_that_runs_is_judged_as_the_others(machine: Machine, active: str) -> None:
+    with answering(Reply(status=500)) as url:
+        machine.healthy(stream(units=(stream_unit(checks=(health(url),)),)))
+        states(machine, {"UnitFileState": "disabled", "ActiveState": active})
+        found = verify(machine.server, read_inventory(machine.paths))
+    assert (found.result, found.exit_code) == (Result.FAILED, 3)
+    assert found.units[0].findings[0].check == "health check"
 
 
 def test_one_failure_fails_the_release_and_skipped_ones_do_not_count() -> None:

@@ -156,7 +156,8 @@ def test_where_nothing_can_run_nothing_is_started_and_recorded(machine: Machine)
 
 def test_units_that_are_all_put_aside_are_skipped_and_not_recorded(machine: Machine) -> None:
     machine.healthy(stream())
-    machine.system.units[NAME] = [unit_state(NAME, UnitFileState="disabled")]
+    aside = unit_state(NAME, UnitFileState="disabled", ActiveState="inactive")
+    machine.system.units[NAME] = [aside]
     code, said = gated(machine)
     assert code == 0
     assert "SKIPPED: the administrator put every service aside" in said
