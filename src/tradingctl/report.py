@@ -66,3 +66,14 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+
+
+def age_text(seconds: float) -> str:
+    """Return an age in its largest two units: ``3d 4h``, ``5h 2m``, ``40s``."""
+    left = int(seconds)
+    parts: list[str] = []
+    for size, letter in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count}{letter}")
+    return " ".join(parts[:2]) or "0s"

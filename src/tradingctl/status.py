@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tradingctl import probe, systemd
+from tradingctl.backup.notes import backup_notes
 from tradingctl.deploy.lastgood import LastGood, read_last_good
 from tradingctl.deploy.notes import deploy_notes
 from tradingctl.description import Component, Unit
@@ -17,7 +18,7 @@ from tradingctl.inventory import Inventory, installed_versions
 from tradingctl.market.notes import market_notes
 from tradingctl.order_safety import CONDITION, order_notes
 from tradingctl.parallel import for_each
-from tradingctl.report import table
+from tradingctl.report import age_text, table
 from tradingctl.server import Server
 from tradingctl.settings import Difference, differences
 from tradingctl.systemd import UnitState
@@ -92,6 +93,7 @@ def status(server: Server, inventory: Inventory) -> Status:
         notes.append(error.message)
 
     notes += deploy_notes(server)
+    notes += backup_notes(server)
     notes += market_notes(server)
     notes += order_notes(server, inventory)
     environment = _environment(server)
@@ -201,14 +203,3 @@ def status_text(found: Status) -> str:
 
 def _settings_lines(difference: Difference) -> list[str]:
     return [f"settings     {difference.text}", f"             next: {difference.next_command}"]
-
-
-def age_text(seconds: float) -> str:
-    """Return an age in its largest two units: ``3d 4h``, ``5h 2m``, ``40s``."""
-    left = int(seconds)
-    parts: list[str] = []
-    for size, letter in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
-        count, left = divmod(left, size)
-        if count or parts:
-            parts.append(f"{count}{letter}")
-    return " ".join(parts[:2]) or "0s"

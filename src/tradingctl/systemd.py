@@ -26,6 +26,7 @@ PROPERTIES = (
     "ControlGroup",
     "UnitFileState",
     "ActiveEnterTimestampMonotonic",
+    "ExecMainExitTimestampMonotonic",
     "User",
     "Result",
     "ExecMainStatus",
@@ -38,8 +39,9 @@ ASKED = 3  # times, a second apart, before no answer is one
 
 @dataclass(frozen=True)
 class UnitState:
-    """A unit as ``systemctl show`` has it; ``since`` is when it became active, seconds of boot.
+    """A unit as ``systemctl show`` has it; ``since`` is when it became active.
 
+    ``ended`` is when its main process did, 0 if it never has; both in seconds of the boot.
     ``triggered_by`` are the timers, sockets and paths in force that start it.
     """
 
@@ -52,6 +54,7 @@ class UnitState:
     cgroup: str = ""
     file_state: str = ""
     since: float = 0.0
+    ended: float = 0.0
     user: str = ""
     result: str = ""
     exit_status: int = 0
@@ -93,6 +96,7 @@ def _parse(block: str) -> UnitState:
         cgroup=said.get("ControlGroup", ""),
         file_state=said.get("UnitFileState", ""),
         since=_number(said.get("ActiveEnterTimestampMonotonic")) / 1e6,
+        ended=_number(said.get("ExecMainExitTimestampMonotonic")) / 1e6,
         user=said.get("User", ""),
         result=said.get("Result", ""),
         exit_status=_number(said.get("ExecMainStatus")),

@@ -352,6 +352,31 @@ def test_power_loss_in_a_restore_is_made_good_before_a_service_starts(
         assert int(*finished.values()) < int(*started.values())
 
 
+def test_no_service_starts_on_what_a_boot_cannot_finish(trader: Machine, load: Load) -> None:
+    # Of the test before: the dashboard does not want to stop.
+    expected = prefix(trader, IN_WAL.copy(load.backups[1]))
+    words = ("tradingctl", "restore", load.backups[1], "--settings")
+    trader.run("systemd-run", "--quiet", *words)
+    record = f"{STATE}/restore.json"
+    trader.wait_until(
+        lambda: trader.run("test", "-s", record, check=False).returncode == 0, 60, record
+    )
+    trader.run("mv", BACKUPS, f"{BACKUPS}.away")
+    trader.kill()
+    trader.boot(degraded_ok=True)
+    assert trader.failed_units() == ["trading-restore.service"]
+    assert active_units(trader) == []
+    assert "note         a restore is not finished" in tradingctl(trader, "status").stdout
+    # Nor later, whoever starts it.
+    api = ("systemctl", "start", "automatictrader-api.service")
+    assert trader.run(*api, check=False).returncode == 1
+    trader.sh(f"rmdir {BACKUPS} && mv {BACKUPS}.away {BACKUPS}")
+    finished = tradingctl(trader, "restore")
+    assert finished.returncode == 0, finished.output
+    assert prefix(trader, IN_WAL.path) == expected
+    assert_healthy(trader)
+
+
 REPOSITORY = "/srv/restic"
 
 

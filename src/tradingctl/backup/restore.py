@@ -7,8 +7,9 @@ record the next command, or the next boot before any service starts, brings it t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,6 +64,7 @@ def restore(server: Server, inventory: Inventory, plan: Plan) -> Restored:
     Raises RestoreError, BackupError or OSError; then nothing was changed, or the message says what.
     """
     with ExitStack() as held:
+        held.enter_context(_hangup_ignored())
         held.enter_context(frontend_lock(server))
         held.enter_context(catalogue.locked(server))
         try:
@@ -71,6 +73,16 @@ def restore(server: Server, inventory: Inventory, plan: Plan) -> Restored:
             message = getattr(error, "message", str(error))
             history.record(server, "restore-failed", plan.backup.release, message)
             raise
+
+
+@contextmanager
+def _hangup_ignored() -> Iterator[None]:
+    """Go on when the connection of who typed the command is lost: the services are stopped."""
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, earlier)
 
 
 def _restore(server: Server, inventory: Inventory, plan: Plan) -> Restored:
@@ -111,7 +123,7 @@ def finish(server: Server, inventory: Inventory) -> Restored | None:
     record = read_record(server)
     if record is None:
         return None
-    with frontend_lock(server), catalogue.locked(server):
+    with _hangup_ignored(), frontend_lock(server), catalogue.locked(server):
         units = _units_of(inventory, record)
         states = _states(server, units)
         _stop(server, [each for each in units if states.get(each.name, NONE).active in RUNNING])

@@ -170,6 +170,8 @@ def _say_json(server: Server, backup: dict[str, Any] | None, **more: Any) -> Non
 
 def _restore(server: Server, arguments: argparse.Namespace) -> int:
     server.require_root("restore")
+    if arguments.resume and not server.paths.restore_record.exists():
+        return 0  # the services require that this succeeds, whatever else is wrong
     inventory = read_inventory(server.paths)
     if arguments.resume:
         if restore.resume(server, inventory):

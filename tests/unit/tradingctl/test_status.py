@@ -8,7 +8,7 @@ import pytest
 from tests.unit.tradingctl.fakes import Machine, Reply, answering, health, stream, stream_unit
 
 from tradingctl.cli import main
-from tradingctl.status import age_text
+from tradingctl.report import age_text
 
 NAME = "marketdata-stream"
 

@@ -170,8 +170,8 @@ def test_the_unit_of_a_notify_service(web: Component) -> None:
         "Environment=WEB_ROOT=/opt/trading/web",
         "Environment=WEB_PORT=9001",
         "Environment=SHELL=${HOME}",
-        "After=network.target feed.service postgresql.service trading-rollback-boot.service"
-        " trading-market-boot.service",
+        "After=network.target feed.service postgresql.service trading-restore.service"
+        " trading-rollback-boot.service trading-market-boot.service",
         "TimeoutStartSec=75",
         "StateDirectory=trading/web",
         "LogsDirectory=trading/web",

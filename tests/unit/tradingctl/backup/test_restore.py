@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -595,6 +596,53 @@ def os_exit() -> None:
 def test_at_boot_there_is_nothing_to_do_as_a_rule(running: Machine) -> None:
     assert call(running, "--resume") == 0
     assert running.system.commands == []
+
+
+def test_at_boot_services_start_whatever_else_is_wrong_where_no_restore_was_cut_short(
+    running: Machine,
+) -> None:
+    running.write(f"usr/share/trading/components/{NAME}.json", "")
+    assert call(running, "--resume") == 0
+
+
+def test_at_boot_it_fails_and_is_not_forgotten_while_the_backup_is_not_there(
+    running: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(running)
+    with monkeypatch.context() as patched:
+        dies_at(patched, os, "link", 0)
+        with pytest.raises(Killed):
+            call(running, "--settings")
+    running.paths.backups.rename(running.root / "not-mounted")
+    assert call(running, "--resume") == 5
+    assert main(["status"], running.server) == 0
+    assert "note         a restore is not finished" in running.out.getvalue()
+    assert "next: tradingctl restore\n" in running.out.getvalue()
+    (running.root / "not-mounted").rename(running.paths.backups)
+    assert call(running, "--resume") == 0
+
+
+def test_a_lost_connection_does_not_leave_services_stopped(
+    running: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(running)
+    swap = replace.swap
+
+    def lost(*arguments: Any) -> list[Path]:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return swap(*arguments)
+
+    def ends(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(replace, "swap", lost)
+    earlier = signal.signal(signal.SIGHUP, ends)
+    try:
+        assert call(running) == 0
+        assert signal.getsignal(signal.SIGHUP) is ends
+    finally:
+        signal.signal(signal.SIGHUP, earlier)
+    assert steps(running)[-1] == f"{START} {UNIT}"
 
 
 def test_what_is_for_the_boot_does_not_replace_a_database_that_a_service_has_open(

@@ -1,0 +1,67 @@
+"""What ``status`` says of backups and restores: what is unfinished, what fails, what is overdue."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from tradingctl import systemd
+from tradingctl.backup import catalogue
+from tradingctl.errors import TradingError
+from tradingctl.inventory import service
+from tradingctl.report import age_text
+from tradingctl.server import Server
+
+INTERVALS = {"trading-backup": 300.0, "trading-backup-artifacts": 86400.0}
+"""The services that back up, each with the seconds from one run to the next, by its timer."""
+
+
+def backup_notes(server: Server) -> Iterator[str]:
+    """Give what an administrator should know, a line each; nothing where all is well."""
+    try:
+        unfinished = server.paths.restore_record.exists()
+    except OSError:
+        unfinished = False
+    if unfinished:
+        yield (
+            "a restore is not finished, and the services that it stopped stay stopped; unless it is"
+            " at work now, next: tradingctl restore"
+        )
+    if not systemd.absence(server):
+        with contextlib.suppress(TradingError):  # of systemd itself, of which status tells already
+            yield from _overdue(server)
+
+
+def _overdue(server: Server) -> Iterator[str]:
+    """Give the backups that failed, or that nobody made in twice the time from one to the next.
+
+    A run that found nothing changed counts as a backup: there was nothing to lose since.
+    """
+    states = systemd.show(server.runner, list(INTERVALS))
+    for name, interval in INTERVALS.items():
+        state = states[name]
+        if state.load != "loaded" or state.active in ("active", "activating"):
+            continue
+        ago = server.clock.now() - state.ended  # of the boot, where none was made since
+        if state.active == "failed":
+            yield (
+                f"{service(name)} failed {age_text(ago)} ago{_newest(server)};"
+                f" next: journalctl -u {service(name)} -n 50 --no-pager"
+            )
+        elif ago > 2 * interval:
+            yield (
+                f"{service(name)} has not run for {age_text(ago)}{_newest(server)};"
+                f" next: systemctl status {name}.timer"
+            )
+
+
+def _newest(server: Server) -> str:
+    """Return when the newest backup was made, empty for who may not know."""
+    try:
+        newest = catalogue.newest(server.paths)
+    except (TradingError, OSError):
+        return ""
+    if newest is None:
+        return ", and there is no backup"
+    age = age_text((server.wall() - newest.at).total_seconds())
+    return f", and the newest backup is {age} old"
