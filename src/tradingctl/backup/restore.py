@@ -109,11 +109,13 @@ def _restore(server: Server, inventory: Inventory, plan: Plan) -> Restored:
         _stop(server, [unit for unit in plan.units if unit.name in record.running])
         _require_closed(server, live)
     except BaseException:
+        if record:
+            # First: with a record, a copy that is not staged is one that was put in place already.
+            _forget(server)
         for each in live:
             replace.unstage(server.paths, each)
         if record:
             _start(server, plan.units, record.running)
-            _forget(server)
         raise
     return _finish(server, inventory, record, plan.units)
 

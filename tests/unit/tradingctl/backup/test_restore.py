@@ -589,6 +589,26 @@ def test_a_kill_before_the_units_stop_leaves_a_restore_that_can_be_finished(
     assert steps(running)[-1] == f"{START} {UNIT}"
 
 
+@pytest.mark.parametrize("moment", ["_forget", "unstage", "_start"])
+def test_a_kill_while_it_backs_out_is_never_taken_for_a_restore_that_was_done(
+    running: Machine, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    take(running)
+    add(running, 50)
+    # The unit does not stop, and the process ends while everything is put back.
+    running.system.units[NAME] = [unit_state(NAME)]
+    with monkeypatch.context() as patched:
+        dies_at(patched, replace if moment == "unstage" else restore, moment, 0)
+        with pytest.raises(Killed):
+            call(running)
+    finished = running.paths.restore_record.exists()
+    running.system.units[NAME] = [unit_state(NAME, ActiveState="inactive")]
+    assert call(running, "--resume") == 0
+    assert pairs(database(running)) == (3 if finished else 4)
+    done = [each.event for each in read_events(running.server)].count("restore")
+    assert done == (1 if finished else 0)
+
+
 def os_exit() -> None:
     raise Killed
 
@@ -643,6 +663,25 @@ def test_a_lost_connection_does_not_leave_services_stopped(
     finally:
         signal.signal(signal.SIGHUP, earlier)
     assert steps(running)[-1] == f"{START} {UNIT}"
+
+
+def test_what_is_still_open_is_not_replaced_when_a_restore_is_finished(
+    running: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(running)
+    add(running, 50)
+    with monkeypatch.context() as patched:
+        dies_at(patched, os, "link", 0)
+        with pytest.raises(Killed):
+            call(running)
+    running.process(4999, "/", "/user.slice")
+    (running.paths.proc / "4999/fd/9").symlink_to(database(running))
+    before = pairs_and_log(running)
+    running.system.units[NAME] = [unit_state(NAME, ActiveState="inactive")]
+    assert call(running) == 5
+    assert "is still open in process 4999" in running.err.getvalue()
+    assert pairs_and_log(running) == before
+    assert running.paths.restore_record.exists()
 
 
 def test_what_is_for_the_boot_does_not_replace_a_database_that_a_service_has_open(
