@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tradingctl.deploy.debs import Deb
-from tradingctl.deploy.store import same_file_system
+from tradingctl.deploy.store import is_linked
 from tradingctl.errors import NoSpaceError
 from tradingctl.paths import Paths
 
@@ -40,7 +40,7 @@ def needs(paths: Paths, debs: Sequence[Deb]) -> list[Need]:
     ]
     if _device(shipped) != _device(generations):
         found.append(Need(generations, unpacked, "for the generations that run"))
-    copied = [deb for deb in debs if not same_file_system(paths, deb.path)]
+    copied = [deb for deb in debs if not is_linked(paths, deb.path)]
     if copied:
         size = sum(deb.path.stat().st_size for deb in copied)
         found.append(Need(paths.releases, size, "to keep the packages for a rollback"))

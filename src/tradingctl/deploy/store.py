@@ -171,10 +171,15 @@ def discard_incoming(paths: Paths) -> None:
     tree.remove(paths.releases / INCOMING)
 
 
-def same_file_system(paths: Paths, path: Path) -> bool:
-    """Return whether a file need not be copied to be kept. Raises OSError."""
+def is_linked(paths: Paths, path: Path) -> bool:
+    """Return whether a file is kept by a link, which needs no room. Raises OSError."""
     existing = next(each for each in (paths.releases, *paths.releases.parents) if each.exists())
-    return path.stat().st_dev == existing.stat().st_dev
+    return _is_ours(path) and path.stat().st_dev == existing.stat().st_dev
+
+
+def _is_ours(path: Path) -> bool:
+    # What belongs to somebody else can be altered by them.
+    return path.stat().st_uid == os.geteuid()
 
 
 def seal(server: Server, stack: Stack, verified_at: str) -> Kept:
@@ -280,8 +285,7 @@ def _places(paths: Paths, package: str, version: str) -> Iterator[Path]:
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    # What belongs to somebody else can be altered by them.
-    if source.stat().st_uid == os.geteuid():
+    if _is_ours(source):
         try:
             target.hardlink_to(source)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import namedtuple
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.unit.tradingctl.fakes import Machine
 from tradingctl.deploy import space
 from tradingctl.deploy.debs import Deb
 from tradingctl.deploy.space import MARGIN, needs, require_space
+from tradingctl.deploy.store import keep_incoming
 from tradingctl.errors import NoSpaceError
 
 Room = namedtuple("Room", ["f_bavail", "f_frsize"])
@@ -53,9 +55,21 @@ def test_generations_on_a_file_system_of_their_own_are_copies(
 def test_kept_packages_on_a_file_system_of_their_own_are_copies(
     machine: Machine, deb: Deb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tradingctl.deploy.space.same_file_system", lambda paths, path: False)
+    monkeypatch.setattr("tradingctl.deploy.space.is_linked", lambda paths, path: False)
     last = needs(machine.paths, [deb])[-1]
     assert (last.place, last.size) == (machine.paths.releases, 1000)
+
+
+def test_kept_packages_of_another_account_are_copies(
+    machine: Machine, deb: Deb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As rsync -a brings them into the archive of the server itself."""
+    there = os.geteuid()
+    monkeypatch.setattr("os.geteuid", lambda: there + 1)
+    last = needs(machine.paths, [deb])[-1]
+    assert (last.place, last.size) == (machine.paths.releases, 1000)
+    keep_incoming(machine.paths, {deb.name: deb.path})
+    assert not (machine.paths.releases / ".incoming" / deb.name).samefile(deb.path)
 
 
 def test_just_enough_is_enough(machine: Machine, deb: Deb, monkeypatch: pytest.MonkeyPatch) -> None:
