@@ -53,7 +53,7 @@ def gate(server: Server, inventory: Inventory) -> int:
     try:
         systemd.start(server, units)
         found = verify(server, inventory)
-    except TradingError:
+    except BaseException:
         resume_closed(server, inventory)
         raise
     if found.reason:
@@ -93,10 +93,10 @@ def _override(server: Server) -> str:
 
 
 def _skipped(server: Server, inventory: Inventory, reason: str) -> int:
+    resume_closed(server, inventory)  # before what a full disk may keep from being written
     transaction.mark(server, State.SKIPPED, detail=reason)
     installation.accepted(server)
     record(server, "skipped", inventory.release, reason, versions=_versions(inventory))
-    resume_closed(server, inventory)  # each component has started its own units
     server.warn(
         f"SKIPPED: {reason}; to verify and record it when the services run:"
         " dpkg-reconfigure traderunner-stack"

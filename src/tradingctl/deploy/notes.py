@@ -29,6 +29,9 @@ def deploy_notes(server: Server) -> list[str]:
             f"an installation of release {pending.release or '?'} is under way since"
             f" {pending.began_at} ({pending.state})"
         )
+    if server.paths.skip_verify.exists():
+        path = server.paths.shown(server.paths.skip_verify)
+        notes.append(f"{path} exists: no release is verified or taken back; next: rm {path}")
     try:
         notes += adoption_notes(server)
     except TradingError as error:

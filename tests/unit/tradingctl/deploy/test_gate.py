@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+import pytest
 from tests.unit.tradingctl.fakes import VERSION, Machine, stream, unit_state
 
 from tradingctl.cli import main
+from tradingctl.deploy.gate import gate
 from tradingctl.deploy.lastgood import LastGood, read_last_good, write_last_good
 from tradingctl.deploy.store import Kept
 from tradingctl.deploy.transaction import State, begin, current, new_transaction
 from tradingctl.description import Stack
+from tradingctl.inventory import read_inventory
 
 NAME = "marketdata-stream"
 STACK = Stack("traderunner-stack", "2026.11.23.1", "2026.11.23.1", {NAME: VERSION})
@@ -80,6 +83,38 @@ def test_what_rests_is_stopped_again_when_nothing_can_be_verified(machine: Machi
     assert code == 5
     assert "dpkg-query says" in said
     assert machine.system.ran("systemctl st")[-1] == f"systemctl stop {NAME}.service"
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+def test_what_rests_is_stopped_again_whatever_ends_the_verification(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def ends(*_: object) -> None:
+        raise error
+
+    machine.healthy(stream())
+    machine.write("run/trading/market-closed", f'["{NAME}"]')
+    monkeypatch.setattr("tradingctl.deploy.gate.verify", ends)
+    machine.describe(stack=STACK)
+    with pytest.raises(type(error)):
+        gate(machine.server, read_inventory(machine.paths))
+    assert machine.system.ran("systemctl st")[-1] == f"systemctl stop {NAME}.service"
+
+
+def test_what_rests_is_stopped_again_before_a_full_disk_is_met(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    machine.healthy(stream())
+    machine.write("run/trading/market-closed", f'["{NAME}"]')
+    machine.environ["TRADING_SKIP_VERIFY"] = "1"
+    monkeypatch.setattr("tradingctl.deploy.gate.transaction.mark", full)
+    machine.describe(stack=STACK)
+    with pytest.raises(OSError, match="No space"):
+        gate(machine.server, read_inventory(machine.paths))
+    assert machine.system.ran("systemctl st") == [f"systemctl stop {NAME}.service"]
 
 
 def test_a_bad_release_says_what_failed_and_is_not_recorded(machine: Machine) -> None:
@@ -175,6 +210,11 @@ def test_the_escape_by_file_or_environment_is_loud(machine: Machine) -> None:
     machine.write("etc/trading/skip-verify", "")
     assert gated(machine)[0] == 0
     assert read_last_good(machine.paths) is None
+    assert main(["status"], machine.server) == 0
+    assert (
+        "note         /etc/trading/skip-verify exists: no release is verified or taken back;"
+        " next: rm /etc/trading/skip-verify\n"
+    ) in machine.out.getvalue()
 
 
 def test_a_record_that_cannot_be_read_does_not_hide_the_failure(machine: Machine) -> None:
