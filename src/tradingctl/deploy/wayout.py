@@ -77,10 +77,17 @@ def done_text(pending: Transaction, plan: Plan, found: Verification) -> str:
     lines = [f"\nrelease {plan.target.release} {state}"]
     if pending.origin != BY_HAND:
         lines = [f"{lines[0]}; {named(pending)} is not installed"]
-    if plan.of(Step.BLOCK):
+    if plan.blocks:
+        left = plan.blocks[-1]
+        exact = f"{left.package}={left.version}"  # dpkg alone does not say which release it is
+        again = (
+            f"tradingctl upgrade {pending.release}"
+            if pending.release
+            else f"apt-get install {exact}"
+        )
         lines.append(
-            f"apt will not install {pending.release} by itself; a later release passes."
-            f" To try it again: tradingctl upgrade {pending.release}"
+            f"apt will not install {pending.release or exact} by itself; a later release passes."
+            f" To try it again: {again}"
         )
     lines.append("next: tradingctl history")
     return "\n".join(lines)

@@ -472,6 +472,21 @@ def test_what_dpkg_alone_installed_is_settled_by_the_unit_of_systemd(world: Worl
     assert (world.installed(), blocked(world)) == (ONE, ["2"])
 
 
+def test_a_release_of_which_dpkg_does_not_say_the_name_is_kept_away_by_its_version(
+    world: World,
+) -> None:
+    world.bad.add("2")
+    for deb in world.publish("2").values():
+        world.dpkg_install(deb)
+    world.said()
+    assert world.tradingctl("recover") == 0
+    assert blocked(world) == ["2"]
+    assert (
+        f"apt will not install {STACK}=2 by itself; a later release passes."
+        f" To try it again: apt-get install {STACK}=2\n"
+    ) in world.said()
+
+
 def test_one_component_alone_is_taken_back(world: World) -> None:
     debs = world.publish("2")
     assert world.dpkg_install(debs[STREAM]) == 0
