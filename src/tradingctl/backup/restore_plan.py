@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tradingctl.backup import database, restored_settings, worker_mode
+from tradingctl.backup import catalogue, database, restored_settings, worker_mode
 from tradingctl.backup.choose import Request, choose
 from tradingctl.backup.database import Database
 from tradingctl.backup.manifest import Backup, SavedDatabase
@@ -84,6 +84,7 @@ def _databases(
     server: Server, backup: Backup, wanted: list[Component]
 ) -> tuple[list[DatabaseStep], list[str]]:
     saved = {(each.component, each.name): each for each in backup.databases}
+    newest = catalogue.newest(server.paths)
     steps: list[DatabaseStep] = []
     left: list[str] = []
     for live in database.declared(server.paths, Inventory(tuple(wanted), None)):
@@ -93,10 +94,23 @@ def _databases(
             continue
         there = database.look(server.paths, live) is not None
         reason = "what is there is moved aside" if there else "there is none"
+        reason += _other_schema(newest, copy)
         steps.append(DatabaseStep(copy, live, reason))
     names = {each.name for each in wanted}
     left += [f"{s.source}: is no longer declared" for s in saved.values() if s.component in names]
     return steps, left
+
+
+def _other_schema(newest: Backup | None, copy: SavedDatabase) -> str:
+    """Return that the copy is of another schema than the newest one, by SQLite's user_version."""
+    for each in newest.databases if newest else ():
+        same = (each.component, each.name) == (copy.component, copy.name)
+        if same and each.user_version != copy.user_version:
+            return (
+                f"; its schema is version {copy.user_version}, in the newest backup"
+                f" {each.user_version}: the installed release has to know it"
+            )
+    return ""
 
 
 def _units(inventory: Inventory, restored: list[Component] | tuple[Component, ...]) -> list[Unit]:

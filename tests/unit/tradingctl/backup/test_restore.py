@@ -133,6 +133,18 @@ def test_a_dry_run_says_it_all_and_changes_nothing(running: Machine) -> None:
     assert steps(running) == []
 
 
+def test_a_copy_of_another_schema_is_said(running: Machine) -> None:
+    made = take(running)
+    with closing(sqlite3.connect(database(running), isolation_level=None)) as connection:
+        connection.execute("PRAGMA user_version=8")
+    take(running)
+    assert call(running, made.id, "--dry-run") == 0
+    assert (
+        "moved aside; its schema is version 7, in the newest backup 8: the installed release has to"
+        " know it\n"
+    ) in running.out.getvalue()
+
+
 def test_it_needs_root(running: Machine) -> None:
     take(running)
     running.euid = 1000
