@@ -116,6 +116,19 @@ def test_the_timer_removes_what_need_not_stay_and_nothing_made_by_hand(installed
     assert [each.split("-")[-1] for each in ids(installed)] == ["manual"]
 
 
+def test_nothing_is_removed_while_a_restore_that_was_cut_short_may_need_it(
+    installed: Machine,
+) -> None:
+    installed.write("etc/trading/backup.env", "BACKUP_KEEP_LAST=1\nBACKUP_KEEP_HOURLY=0\n"
+                    "BACKUP_KEEP_DAILY=0\n")  # fmt: skip
+    installed.write("var/lib/trading/restore.json", "{}")
+    for mode in ("one", "other"):
+        installed.write("etc/trading/stream.env", f"MODE={mode}\n")
+        backup(installed, "--timer")
+    backup(installed, "--prune")
+    assert len(ids(installed)) == 3
+
+
 def test_a_mistake_in_backup_env_is_an_error_after_the_backup(installed: Machine) -> None:
     installed.write("etc/trading/backup.env", "BACKUP_KEEP=1\n")
     assert backup(installed, "--timer") == 5

@@ -80,6 +80,20 @@ def test_a_release_of_which_a_file_is_lost_is_good_but_not_kept(world: World) ->
     assert "not-kept 2" in world.words()
 
 
+def test_what_is_not_kept_takes_nothing_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("tradingctl.deploy.store.collect", lambda _: [])
+        for release in ("2", "3", "4"):
+            world.apt(release)
+    assert kept(world) == ["4", "3", "2", "1"]
+    debs = world.publish("5")
+    world.dpkg.run(["dpkg", "--install", str(debs[STREAM])])  # no hook keeps it
+    debs[STREAM].unlink()
+    world.dpkg.run(["dpkg", "--install", str(debs[STACK])])
+    assert last_good(world) == "5"
+    assert kept(world) == ["4", "3", "2", "1"]
+
+
 def test_power_that_goes_before_the_release_is_kept_leads_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

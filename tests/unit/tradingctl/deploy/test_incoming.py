@@ -158,6 +158,12 @@ def test_too_little_room_is_a_veto_with_numbers_that_leaves_nothing_behind(world
     assert world.installed() == {STREAM: "ii 1", STACK: "ii 1"}
 
 
+def test_too_little_room_beside_the_backup_is_a_veto_too(world: World) -> None:
+    text = protocol(world.publish("2"))
+    world.monkeypatch.setattr("tradingctl.deploy.incoming.take", lambda *_: full(world, 10_000_000))
+    assert isinstance(refused(world, text), NoSpaceError)
+
+
 def test_a_backup_that_fails_is_a_veto(world: World) -> None:
     world.refusal = BackupError("ticks.db is damaged", "tradingctl restore")
     assert refused(world, protocol(world.publish("2"))) is world.refusal

@@ -58,6 +58,14 @@ def test_units_are_stopped_for_the_switch_and_once_more_for_what_dpkg_installed(
     assert steps(second) == [STOP, START, f"dpkg --install {second.machine.root}", STOP, START]
 
 
+def test_a_unit_that_only_the_release_that_is_left_has_is_stopped_first(world: World) -> None:
+    world.bad.add("2")
+    world.apt("2", STREAM, BOARD)
+    began = steps(world).index(f"deb-systemd-invoke stop {BOARD}.service")
+    assert steps(world)[began : began + 3] == [
+        f"deb-systemd-invoke stop {BOARD}.service", STOP, START]  # fmt: skip
+
+
 def test_units_run_on_when_dpkg_replaced_nothing_that_they_read(second: World) -> None:
     second.machine.write(f"lib/systemd/system/{UNIT}", "of both")
     second.machine.write(SETTINGS, "A=1\n")

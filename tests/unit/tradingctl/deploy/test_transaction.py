@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
 import sys
@@ -76,6 +77,23 @@ def test_the_copy_runs_by_its_folder(begun: Machine, monkeypatch: pytest.MonkeyP
     with pytest.raises(SystemExit) as raised:
         runpy.run_path(str(begun.paths.transaction / "tradingctl"), run_name="__main__")
     assert raised.value.code == 0
+
+
+def test_the_program_is_on_the_disk_before_the_record_is(
+    begun: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = files(Path(tradingctl.__file__).parent)
+    seen: list[bool] = []
+
+    def synced() -> None:
+        copies = begun.paths.state.glob(".transaction/tradingctl")
+        whole = [files(each) == own for each in copies]
+        earlier = current(begun.paths)
+        seen.append(whole == [True] and earlier is not None and earlier.release == "2")
+
+    monkeypatch.setattr(os, "sync", synced)
+    begin(begun.server, new_transaction(begun.server, "apt", "3", {}, {}))
+    assert seen == [True]
 
 
 def test_the_record_is_removed_before_the_program(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import pytest
 from tests.unit.tradingctl.fakes import Machine, stream, stream_unit, unit_state
@@ -15,6 +17,7 @@ from tradingctl.description import Component
 from tradingctl.errors import MarketSettingsError
 from tradingctl.inventory import read_inventory
 from tradingctl.market.session import resting_units, resume_closed
+from tradingctl.process import Outcome
 
 TRADING = new_york("2026-11-24 10:00")
 NIGHT = new_york("2026-11-24 20:00")
@@ -138,6 +141,23 @@ def test_what_goes_down_with_a_unit_is_started_with_it(machine: Machine) -> None
     assert marker(machine) == [API, WORKER]
     at(machine, TRADING, "open")
     assert machine.system.ran(START) == [f"{START} {API}.service {WORKER}.service"]
+
+
+def test_what_rests_is_written_down_before_it_is_stopped(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = machine.system.run
+    written: list[list[str]] = []
+
+    def watched(command: Sequence[str], *more: Any, **named: Any) -> Outcome:
+        if command[:2] == ["systemctl", "stop"]:
+            written.append(marker(machine))
+        return run(command, *more, **named)
+
+    monkeypatch.setattr(machine.system, "run", watched)
+    goes_down(machine, STREAM, API, WORKER)
+    at(machine, NIGHT, "close")
+    assert written == [sorted([API, WORKER, STREAM])]
 
 
 def test_a_unit_that_does_not_stop_is_an_error(machine: Machine) -> None:
