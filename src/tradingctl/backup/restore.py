@@ -6,6 +6,7 @@ record the next command, or the next boot before any service starts, brings it t
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +33,8 @@ from tradingctl.verdict import Verification
 from tradingctl.verify import verify
 
 RUNNING = ("active", "activating", "reloading")
+AT_BOOT = "trading-restore.service"
+"""What finishes a restore at boot, without which no service starts then."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,29 @@ def finish(server: Server, inventory: Inventory) -> Restored | None:
         states = _states(server, units)
         _stop(server, [each for each in units if states.get(each.name, NONE).active in RUNNING])
         _require_closed(server, _databases(server, inventory, record))
-        return _finish(server, inventory, record, units)
+        if late := _not_started(server, inventory):
+            units = [unit for _, unit in inventory.units()]
+            names = dict.fromkeys((*record.running, *late))
+            record = dataclasses.replace(record, running=tuple(names))
+        finished = _finish(server, inventory, record, units)
+        if late:
+            server.runner.run(["systemctl", "start", AT_BOOT])  # it has nothing more to do
+        return finished
+
+
+def _not_started(server: Server, inventory: Inventory) -> list[str]:
+    """Return the units that a boot did not start because it could not finish the restore."""
+    if systemd.absence(server):
+        return []
+    if systemd.show(server.runner, [AT_BOOT])[AT_BOOT].active != "failed":
+        return []
+    resting = resting_units(server)
+    states = _states(server, [unit for _, unit in inventory.units()])
+    return [
+        name
+        for name, each in states.items()
+        if not each.put_aside and name.removesuffix(".service") not in resting
+    ]
 
 
 def resume(server: Server, inventory: Inventory) -> bool:

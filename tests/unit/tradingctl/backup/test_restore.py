@@ -654,6 +654,28 @@ def test_at_boot_it_fails_and_is_not_forgotten_while_the_backup_is_not_there(
     assert call(running, "--resume") == 0
 
 
+def test_what_a_boot_did_not_start_is_started_once_the_restore_is_finished(
+    running: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(running)
+    add(running, 50)
+    # Restored while the unit did not run, and cut short.
+    down = unit_state(NAME, ActiveState="inactive")
+    running.system.units[NAME] = [down]
+    with monkeypatch.context() as patched:
+        dies_at(patched, os, "link", 0)
+        with pytest.raises(Killed):
+            call(running)
+    running.system.units["trading-restore"] = [unit_state("", ActiveState="failed")]
+    running.system.asked = 0
+    running.system.units[NAME] = [*[down] * 4, unit_state(NAME)]
+    assert call(running) == 0
+    assert running.system.ran("systemctl start") == [
+        f"{START} {UNIT}",
+        "systemctl start trading-restore.service",
+    ]
+
+
 def test_a_lost_connection_does_not_leave_services_stopped(
     running: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
