@@ -48,7 +48,8 @@ def theirs(built: BuiltProject) -> Iterator[Path]:
         if Runner().capture([PYTHON, "-c", VERSION]).text != f"{sys.version_info[:2]}\n":
             pytest.skip(f"{PYTHON} is not Python {sys.version_info[0]}.{sys.version_info[1]}")
         shutil.copytree(sys.prefix, folder / "venv", symlinks=True)
-        (folder / "home").mkdir()
+        for name in ("home", "cache"):
+            (folder / name).mkdir()
         for path in [folder, *folder.rglob("*")]:
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
         yield folder
