@@ -83,7 +83,9 @@ class Shop:
             with gpg.signing([self.keys.package], RUNNER) as ring:
                 return ring.public
 
-        trust = Trust(lambda channel: [getattr(self.keys, channel.name)], public, self.development)
+        trust = Trust(
+            lambda channel: [getattr(self.keys, channel.name)], public, lambda: self.development
+        )
         return Channels(self.definition, publisher, trust)
 
     def at(self, days: float) -> Shop:
@@ -107,7 +109,7 @@ class Shop:
         debs = (
             deb(folder, "feed", version, signer, "Depends: libc6 (>= 2.36), adduser | systemd\n"),
             deb(folder, "common", common, signer),
-            deb(folder, "demo-stack", version, signer, f"{depends}, common (= {common})\n"),
+            deb(folder, "traderunner-stack", version, signer, f"{depends}, common (= {common})\n"),
         )
         return BuiltRelease(where, About(name, {"feed": f"{number:040x}"}), debs)
 

@@ -45,7 +45,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Path:
-    """Return a project with two releases in dist/, of which all but demo-stack are the same."""
+    """Return a project with two releases in dist/, of which all but the stack are the same."""
     folder = tmp_path_factory.mktemp("project")
     made = release(folder)
     names = release_packages(made.definition)
@@ -54,7 +54,7 @@ def source(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Path:
         place.mkdir(parents=True)
         entries = []
         for package in names:
-            version = f"{name if package == 'demo-stack' else FIRST}~deb12"
+            version = f"{name if package == 'traderunner-stack' else FIRST}~deb12"
             file = f"{package}_{version}_amd64.deb"
             unsigned = folder / "work" / str(number)
             unsigned.mkdir(parents=True, exist_ok=True)
@@ -109,8 +109,8 @@ def test_a_release_on_its_way(typed: Typed) -> None:
     shown = json.loads(typed.run("archive", "show", SECOND, "--json"))
     assert {each["suite"] for each in shown} == {"bookworm-staging", "bookworm-prod"}
     assert len(shown[0]["commits"]["feed"]) == 40
-    assert {file["package"] for file in shown[0]["files"]} >= {"demo-stack", "feed"}
-    assert f"demo-stack_{SECOND}~deb12_amd64.deb" in typed.run("archive", "show", SECOND)
+    assert {file["package"] for file in shown[0]["files"]} >= {"traderunner-stack", "feed"}
+    assert f"traderunner-stack_{SECOND}~deb12_amd64.deb" in typed.run("archive", "show", SECOND)
     assert typed.run("archive", "verify").count("good: ") == 2
 
     rows = typed.run("retain", "--keep", "1", "--dry-run").splitlines()
@@ -139,3 +139,12 @@ def test_the_way_back_is_named(typed: Typed) -> None:
     with pytest.raises(ArchiveError, match="wrong with") as caught:
         typed.run("archive", "verify")
     assert caught.value.details == (f"{typed.folder / 'dist/apt'}: holds no suite",)
+
+
+def test_looking_at_an_archive_needs_no_keys(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed.run("publish")
+    for name in ("DEBSTACK_PACKAGE_KEY", "DEBSTACK_REPO_KEY"):
+        monkeypatch.delenv(name)
+    assert FIRST in typed.run("archive", "list")
+    assert FIRST in typed.run("archive", "show", FIRST)
+    assert not (typed.folder / "build/keys").exists()

@@ -260,14 +260,14 @@ def test_a_release_that_apt_cannot_install_is_found(good: Shop, tmp_path: Path) 
     shop = replace(good, folder=tmp_path)
     built = shop.built(1)
     stack = deb(
-        *(tmp_path, "demo-stack", "2026.11.23.1~deb12", shop.keys.package),
+        *(tmp_path, "traderunner-stack", "2026.11.23.1~deb12", shop.keys.package),
         "Depends: feed (= 2026.11.23.9~deb12), python3\n",
     )
     broken = replace(built, debs=(*built.debs[:2], stack))
     shop.channels.publish(broken, shop.place("staging").channel)
     (found,) = shop.problems()
     assert found.startswith("bookworm-staging: apt cannot install 2026.11.23.1: ")
-    assert "demo-stack : Depends: feed (= 2026.11.23.9~deb12)" in found
+    assert "traderunner-stack : Depends: feed (= 2026.11.23.9~deb12)" in found
 
 
 def test_an_empty_place_is_no_archive(tmp_path: Path, good: Shop) -> None:

@@ -54,7 +54,7 @@ def test_the_same_bits_reach_production(shop: Shop) -> None:
     pool = inodes(shop)
     promoted = shop.at(1).promote(1)
     assert promoted.suite == "bookworm-prod"
-    assert {package.name for package in promoted.added} == {"common", "demo-stack", "feed"}
+    assert {package.name for package in promoted.added} == {"common", "traderunner-stack", "feed"}
     assert inodes(shop) == pool
     assert shop.offered("prod") == [1]
     assert shop.at(1).problems() == []
@@ -151,7 +151,9 @@ def test_what_an_index_says_of_a_package_is_not_believed(shop: Shop) -> None:
     index.unlink()
     index.write_bytes(gzip.compress(text))
     before = content(shop)
-    with pytest.raises(ArchiveError, match=r"demo-stack_.* is not the file that was published"):
+    with pytest.raises(
+        ArchiveError, match=r"traderunner-stack_.* is not the file that was published"
+    ):
         shop.promote(1)
     assert content(shop) == before
 
@@ -167,7 +169,7 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(shop: Shop) -> None:
     shop.publish(1)
     before = content(shop)
     plan = shop.channels.plan_promote("2026.11.23.1", shop.place("staging"), shop.place("prod"))
-    assert [each.package.name for each in plan.additions] == ["common", "demo-stack", "feed"]
+    assert [each.package.name for each in plan.additions] == ["common", "traderunner-stack", "feed"]
     assert content(shop) == before
     assert not (shop.tree.generations / "bookworm-prod").exists()
 
@@ -180,7 +182,7 @@ def test_going_back_takes_the_newest_out(shop: Shop, tmp_path: Path) -> None:
     done = shop.at(2).channels.unpublish(shop.place("prod"), ["2026.11.23.2"], empty=False)
     assert {name.rpartition("/")[2].partition("_")[0] for name in done.dropped} == {
         "feed",
-        "demo-stack",
+        "traderunner-stack",
     }
     assert shop.offered("prod") == [1]
     assert shop.offered("staging") == [1, 2]
@@ -227,7 +229,7 @@ def test_twelve_releases_of_which_three_are_kept(shop: Shop, tmp_path: Path) -> 
     assert gone == [1, 4, 6, 7, 8, 9]
     assert pool_of(shop) == pool - {
         f"{name}_2026.11.23.{number}~deb12_amd64.deb"
-        for name in ("feed", "demo-stack")
+        for name in ("feed", "traderunner-stack")
         for number in gone
     }
     later = pinning.at(31)

@@ -57,8 +57,8 @@ def built(shop: Shop, number: int) -> BuiltRelease:
     name = f"2026.11.23.{number}"
     debs = (
         feed(shop, number),
-        signed(shop, make_tree(shop.source, "demo-stack", f"{name}~deb12")),
-        signed(shop, make_tree(shop.source, "demo-archive-keyring", f"{name}~deb12")),
+        signed(shop, make_tree(shop.source, "traderunner-stack", f"{name}~deb12")),
+        signed(shop, make_tree(shop.source, "traderunner-archive-keyring", f"{name}~deb12")),
     )
     commits = {"feed": COMMITS[number]}
     return BuiltRelease(shop.definition.target("bookworm"), About(name, commits), debs)
@@ -155,7 +155,7 @@ def test_changes_are_those_since_the_release_before(reading: Reading) -> None:
 def test_keys_checksums_and_channels_are_there(shop: Shop, reading: Reading) -> None:
     for key in (shop.keys.staging, shop.keys.prod):
         assert key.fingerprint in reading.text
-    (keyring,) = shop.tree.pool.glob("**/demo-archive-keyring_2026.11.23.3~deb12_*.deb")
+    (keyring,) = shop.tree.pool.glob("**/traderunner-archive-keyring_2026.11.23.3~deb12_*.deb")
     listed = RUNNER.capture(["sha256sum", keyring]).text.split()[0]
     assert f"echo '{listed}  {keyring.name}' | sha256sum --check" in reading.text
     assert "in bookworm-prod since" in reading.text

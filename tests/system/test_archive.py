@@ -105,14 +105,16 @@ class Client:
         form = "${Package} ${Version}\n"
         listed = self.machine.run("dpkg-query", "-W", "-f", form).stdout.splitlines()
         rows = dict(line.split() for line in listed)
-        return {name: rows[name] for name in ("common", "demo-stack", "feed") if name in rows}
+        return {
+            name: rows[name] for name in ("common", "traderunner-stack", "feed") if name in rows
+        }
 
 
 def release(number: int, target: str) -> dict[str, str]:
     """Return what is installed when a release is."""
     suffix = {"bookworm": "deb12", "trixie": "deb13"}[target]
     version = f"2026.11.23.{number}~{suffix}"
-    return {"common": f"2026.11.23.1~{suffix}", "demo-stack": version, "feed": version}
+    return {"common": f"2026.11.23.1~{suffix}", "traderunner-stack": version, "feed": version}
 
 
 @RELEASES
@@ -125,7 +127,7 @@ def test_from_staging_to_production_and_back(
     suite = f"{os_release}-prod"
     client = Client(machine, "shop", suite, transport).trust(shop.tree.keyring(suite))
     client.update()
-    client.apt("install", "demo-stack")
+    client.apt("install", "traderunner-stack")
     assert client.installed() == release(1, os_release)
 
     shop.publish(2, os_release)
@@ -146,7 +148,7 @@ def test_from_staging_to_production_and_back(
     client.apt("upgrade")
     shop.channels.unpublish(shop.place("prod", os_release), ["2026.11.23.2"], empty=False)
     client.update()
-    client.apt("install", "demo-stack")
+    client.apt("install", "traderunner-stack")
     assert client.installed() == release(2, os_release)
     assert "2026.11.23.2" not in client.apt("install", "--reinstall", "--print-uris",
                                             f"feed={release(1, os_release)['feed']}",

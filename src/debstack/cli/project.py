@@ -140,7 +140,7 @@ class Project:
         return Channels(
             self.definition,
             Publisher(self.archive, now, grace, self.runner, self.log),
-            Trust(self._signers, self._package_keys, self.keys.package.development),
+            Trust(self._signers, self._package_keys, lambda: self.keys.package.development),
         )
 
     def write_page(self) -> None:

@@ -13,6 +13,8 @@ from debstack.model.findings import Findings
 from debstack.model.wheel import MANYLINUX_OF, parse_platform
 
 STACK_FILE = "packaging/stack.toml"
+STACK_NAME = "traderunner"
+"""By which tradingctl knows the keyring, the .sources and the packages on a server."""
 # /opt/trading/releases and /var/lib/trading/releases are the generations' and the store's.
 RESERVED_COMPONENTS = ("releases",)
 
@@ -28,6 +30,13 @@ def stack_problems(stack: Stack) -> list[Problem]:
     """Return every rule that ``stack`` breaks."""
     found = Findings(STACK_FILE)
     found.package("name", stack.name)
+    found.require(
+        stack.name == STACK_NAME or not names.is_package(stack.name),
+        "name",
+        f"{stack.name!r} is another name than tradingctl knows the packages by: it would refuse"
+        " every upgrade",
+        STACK_NAME,
+    )
     found.require(
         _MAINTAINER.fullmatch(stack.maintainer) is not None,
         "maintainer",
@@ -84,7 +93,13 @@ def _archive(archive: Archive, found: Findings) -> None:
         "credentials belong in /etc/apt/auth.conf.d of the server",
     )
     found.require(archive.valid_for_days >= 1, "archive.valid_for_days", "is below 1", "30")
-    found.require(archive.grace_days >= 0, "archive.grace_days", "is below 0", "30")
+    # An index that is still valid must find what it names.
+    found.require(
+        archive.grace_days >= archive.valid_for_days,
+        "archive.grace_days",
+        f"is below valid_for_days, for which servers use an index ({archive.valid_for_days})",
+        f"{max(archive.valid_for_days, 1)}",
+    )
 
 
 def _targets(targets: tuple[Target, ...], found: Findings) -> None:

@@ -39,12 +39,13 @@ from debstack.pipeline.publish import (
 class Trust:
     """Who signs: the repository keys of each channel, and whose packages are accepted.
 
-    ``package_keys`` is a binary keyring; ``development`` says that it holds a development key.
+    ``package_keys`` gives a binary keyring; ``development`` tells whether it holds a development
+    key. Nothing is asked before it is needed: looking at an archive needs no keys.
     """
 
     signers: Callable[[Channel], Sequence[Key]]
     package_keys: Callable[[], bytes]
-    development: bool
+    development: Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -290,8 +291,10 @@ class Channels:
         return place
 
     def _refuse_development(self, place: Place) -> None:
-        development = self.trust.development or any(key.development for key in self._keys(place))
-        if place.suite.production and development:
+        if not place.suite.production:
+            return
+        development = self.trust.development() or any(key.development for key in self._keys(place))
+        if development:
             raise ArchiveError(
                 f"{place.suite.name} is a production channel, and these are development keys",
                 hint="debstack key new package; debstack key new repository; then build again",

@@ -17,7 +17,7 @@ LOCK = Lock(
         "web": LockedPackage("2026.11.23.1", 1_795_300_000,
                              {"bookworm": "7" * 64, "trixie": "8" * 64}, "9" * 40, ("abc Fix",)),
         "feed": LockedPackage("2026.11.24.1", 1_795_400_000, {"bookworm": "a" * 64}),
-        "demo-stack": LockedPackage("2026.11.24.1", 1_795_400_000, {"bookworm": "b" * 64}),
+        "traderunner-stack": LockedPackage("2026.11.24.1", 1_795_400_000, {"bookworm": "b" * 64}),
     },
 )  # fmt: skip
 
@@ -43,8 +43,8 @@ def test_a_later_release_that_leaves_the_package_alone_does_not_change_it() -> N
 
 
 def test_the_stack_carries_the_release() -> None:
-    assert carried(LOCK, "demo-stack", "bookworm", "demo-stack") == LOCK.text()
-    assert carried(LOCK, "web", "bookworm", "demo-stack") != LOCK.text()
+    assert carried(LOCK, "traderunner-stack", "bookworm", "traderunner-stack") == LOCK.text()
+    assert carried(LOCK, "web", "bookworm", "traderunner-stack") != LOCK.text()
 
 
 def test_what_counts_of_a_component_is_all_of_it_on_the_target() -> None:

@@ -169,11 +169,11 @@ def development(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("development")
 def test_dry_run_prints_the_plan_and_does_nothing(tmp_path: Path) -> None:
     demo = release(tmp_path)
-    result = invoke("build", "--dry-run", "web", "demo-common", folder=demo.project)
+    result = invoke("build", "--dry-run", "web", "traderunner-common", folder=demo.project)
     assert result.exit_code == 0, result.output
     assert result.stdout == (
         f"build  web {demo.version('web')}: not built yet\n"
-        f"build  demo-common {demo.version('demo-common')}: not built yet\n"
+        f"build  traderunner-common {demo.version('traderunner-common')}: not built yet\n"
     )
     assert "warning: signing with DEVELOPMENT KEYS" in result.stderr
     assert not folders(demo).dist.exists()

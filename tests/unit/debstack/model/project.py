@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 STACK = """\
-name = "demo"
+name = "traderunner"
 maintainer = "Demo Operations <ops@example.org>"
 homepage = "https://demo.example.org/"
 components = ["feed", "web"]

@@ -9,31 +9,37 @@ from tests.unit.debstack.model import project
 
 from debstack.errors import DefinitionError
 from debstack.model.reading import load
+from debstack.model.rules_stack import STACK_NAME
+from tradingctl.deploy.signature import KEYRING
 
 FEED, WEB, STACK = "components/feed.toml", "components/web.toml", "stack.toml"
 TARGET = project.STACK[project.STACK.index("[[targets]]") : project.STACK.index("[[channels]]")]
 UNIT = project.FEED[project.FEED.index("[[units]]") :]
+NAME = 'name = "traderunner"'
 TRUST = "[python]"
 ENV = 'environment = { WEB_ROOT = "{root}", WEB_PORT = "{port}", SHELL = "${HOME}" }'
 
 Case = tuple[str, str, str, str, str, str]
 
 STACK_CASES: list[Case] = [
-    (STACK, '"demo"', '"De_mo"', "name", "not a Debian package name", "de-mo would be one"),
-    (STACK, '"demo"', '"D"', "name", "not a Debian package name", "at least two"),
+    (STACK, NAME, 'name = "De_mo"', "name", "not a Debian package name", "de-mo would be one"),
+    (STACK, NAME, 'name = "D"', "name", "not a Debian package name", "at least two"),
+    (STACK, NAME, 'name = "demo"', "name", "another name than tradingctl knows", "traderunner"),
     (STACK, "Operations <ops@example.org>", "ops@example.org", "maintainer", "not a name and an",
      "Name <mail@example.org>"),
     (STACK, "https://demo", "demo", "homepage", "not a web address", "https://"),
     (STACK, '"feed", "web"', "", "components", "no component", "name one"),
     (STACK, '"feed", "web"', '"feed", "web", "web"', "components[2]", "same as components[1]", ""),
     (STACK, '"feed", "web"', '"feed", "web", "Web"', "components[2]", "not a Debian", "web would"),
-    (STACK, '"feed", "web"', '"feed", "web", "demo-stack"', "components[2]", "taken by", "another"),
+    (STACK, '"feed", "web"', '"feed", "web", "traderunner-stack"', "components[2]", "taken by",
+     "another"),
     (STACK, '"feed", "web"', '"feed", "web", "releases"', "components[2]", "taken by", "another"),
     (STACK, '"demo stack"', '""', "archive.label", "is empty", "one line"),
     (STACK, '"file:///srv/demo/apt"', '"/srv/demo"', "archive.uri", "not an address", "file:///"),
     (STACK, '"file:///srv', '"https://me:pw@host/srv', "archive.uri", "password", "auth.conf.d"),
     (STACK, "valid_for_days = 30", "valid_for_days = 0", "archive.valid_for_days", "below 1", "30"),
-    (STACK, "grace_days = 30", "grace_days = -1", "archive.grace_days", "below 0", "30"),
+    (STACK, "grace_days = 30", "grace_days = 29", "archive.grace_days", "below valid_for_days",
+     "30"),
     (STACK, TARGET, TARGET * 2, "targets[1].name", "same as targets[0].name", "once"),
     (STACK, TARGET, TARGET * 2, "targets[1].suffix", "same as targets[0].suffix", "once"),
     (STACK, '"bookworm"', '"Book worm"', "targets[0].name", "part of a suite", "book-worm"),
@@ -312,3 +318,7 @@ def test_files_of_signers_hold_public_keys(
         load(folder)
     assert [each.key for each in caught.value.problems] == ["source.trust.signers[0]"]
     assert "holds no public key" in caught.value.problems[0].message
+
+
+def test_the_stack_is_called_as_tradingctl_knows_it() -> None:
+    assert f"{STACK_NAME}-archive-keyring" == KEYRING

@@ -28,7 +28,7 @@ LOCK = Lock(
     {"web": LockedComponent("build/web.git", "main", COMMIT, "a" * 64, {"bookworm": "b" * 64}, {})},
     {
         "web": LockedPackage("2026.11.23.1", 1_795_300_000, {"bookworm": "c" * 64}),
-        "demo-stack": LockedPackage("2026.11.23.2", 1_795_400_000, {"bookworm": "d" * 64}),
+        "traderunner-stack": LockedPackage("2026.11.23.2", 1_795_400_000, {"bookworm": "d" * 64}),
     },
 )
 
@@ -42,7 +42,7 @@ def test_round_trip_and_header() -> None:
 
 def test_versions() -> None:
     assert LOCK.version("web", TARGET) == "2026.11.23.1+g7817388-1~deb12"
-    assert LOCK.version("demo-stack", TARGET) == "2026.11.23.2~deb12"
+    assert LOCK.version("traderunner-stack", TARGET) == "2026.11.23.2~deb12"
     with pytest.raises(LockError, match="no package feed"):
         LOCK.version("feed", TARGET)
 

@@ -46,7 +46,8 @@ def action(demo: Release, name: str, keys: Keys = KEYS) -> Action:
 def test_nothing_is_built_yet(demo: Release) -> None:
     actions = plan(demo, folders(demo), KEYS, [])
     assert [each.package for each in actions] == [
-        "feed", "web", "demo-archive-keyring", "demo-common", "demo-stack", "trading-ibgateway",
+        "feed", "web", "traderunner-archive-keyring", "traderunner-common", "traderunner-stack",
+        "trading-ibgateway",
     ]  # fmt: skip
     assert all(each.build and each.reason == "not built yet" for each in actions)
     assert not folders(demo).build.exists()
@@ -85,10 +86,12 @@ def test_a_record_that_cannot_be_read_is_none(demo: Release, text: str) -> None:
 
 
 def test_another_key_makes_another_keyring(demo: Release) -> None:
-    ours, theirs = (action(demo, "demo-archive-keyring", keys) for keys in (KEYS, DEVELOPMENT))
+    ours, theirs = (
+        action(demo, "traderunner-archive-keyring", keys) for keys in (KEYS, DEVELOPMENT)
+    )
     assert ours.inputs != theirs.inputs
     assert ours.version != theirs.version
-    stem, _, suffix = demo.version("demo-archive-keyring").rpartition("~")
+    stem, _, suffix = demo.version("traderunner-archive-keyring").rpartition("~")
     assert ours.version.startswith(f"{stem}~key")
     assert theirs.version.startswith(f"{stem}~dev")
     assert ours.version.endswith(f"~{suffix}")
@@ -97,7 +100,7 @@ def test_another_key_makes_another_keyring(demo: Release) -> None:
 def test_the_keyring_is_signed_by_the_key_that_all_servers_know(demo: Release) -> None:
     known = replace(KEYS.package, fingerprint="E" * 40)
     keys = replace(KEYS, keyring=known)
-    keyring = "demo-archive-keyring"
+    keyring = "traderunner-archive-keyring"
     (planned,) = plan(demo, folders(demo), keys, [keyring])
     built = record(demo, keyring, key=known.fingerprint)
     folder = folders(demo).package(demo.target, keyring, planned.version)
@@ -111,8 +114,8 @@ def test_the_keyring_is_signed_by_the_key_that_all_servers_know(demo: Release) -
 
 
 def test_only_what_is_asked_for_is_planned(demo: Release) -> None:
-    actions = plan(demo, folders(demo), KEYS, ["demo-stack", "web"])
-    assert [each.package for each in actions] == ["web", "demo-stack"]
+    actions = plan(demo, folders(demo), KEYS, ["traderunner-stack", "web"])
+    assert [each.package for each in actions] == ["web", "traderunner-stack"]
     with pytest.raises(BuildError, match="the release has no package wbe") as caught:
         plan(demo, folders(demo), KEYS, ["web", "wbe"])
     assert "it has feed, web, " in caught.value.hint
@@ -126,7 +129,9 @@ def test_every_package_whose_inputs_changed_is_named(demo: Release) -> None:
     (demo.project / "packaging/conf/web.env").write_text("WEB_THEME=dark\n")
     stack = demo.project / "packaging/stack.toml"
     stack.write_text(stack.read_text().replace("file:///srv/demo/apt", "https://apt.example.org"))
-    with pytest.raises(LockError, match=r"other inputs: web, demo-archive-keyring$") as caught:
+    with pytest.raises(
+        LockError, match=r"other inputs: web, traderunner-archive-keyring$"
+    ) as caught:
         open_release(demo.project, load(demo.project), demo.lock, demo.target)
     assert "debstack lock" in caught.value.hint
 
@@ -197,5 +202,5 @@ def test_what_could_be_made_is_kept_although_another_package_failed(
 def test_another_version_of_a_component_makes_another_stack(demo: Release) -> None:
     web = replace(demo.lock.packages["web"], changed_in="2020.01.01.1")
     other = replace(demo, lock=replace(demo.lock, packages={**demo.lock.packages, "web": web}))
-    assert action(other, "demo-stack").version == action(demo, "demo-stack").version
-    assert action(other, "demo-stack").inputs != action(demo, "demo-stack").inputs
+    assert action(other, "traderunner-stack").version == action(demo, "traderunner-stack").version
+    assert action(other, "traderunner-stack").inputs != action(demo, "traderunner-stack").inputs

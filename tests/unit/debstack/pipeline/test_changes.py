@@ -22,7 +22,7 @@ def lock(commit: str, release: str, changed_in: str | None = None) -> Lock:
         1, release, 1_795_300_000,
         {"web": LockedComponent(URL, "main", commit, "3" * 64)},
         {"web": LockedPackage(changed_in or release, 1_795_300_000, {"bookworm": "4" * 64}),
-         "demo-stack": LockedPackage(release, 1_795_300_000, {"bookworm": "5" * 64})},
+         "traderunner-stack": LockedPackage(release, 1_795_300_000, {"bookworm": "5" * 64})},
     )  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def test_the_commits_since_the_version_before() -> None:
     found = recorded(lock(NEW, "2026.11.24.1"), BEFORE, history)
     assert found.packages["web"].before == OLD
     assert found.packages["web"].changes == ("2222222 Second [0m", "1234567 First, closes #1")
-    assert found.packages["demo-stack"].before == ""
+    assert found.packages["traderunner-stack"].before == ""
 
 
 def test_an_older_commit_says_what_it_leaves_out() -> None:

@@ -33,7 +33,7 @@ def channels(
 ) -> Channels:
     definition = change(load(project.write(folder / "project")))
     publisher = Publisher(folder / "apt", NOW, timedelta(days=30), Runner(), Log(StringIO()))
-    trust = Trust(lambda _: [keys.repository], lambda: b"", keys.package.development)
+    trust = Trust(lambda _: [keys.repository], lambda: b"", lambda: keys.package.development)
     return Channels(definition, publisher, trust)
 
 

@@ -103,9 +103,9 @@ def test_the_keyring_has_a_policy_for_each_package_key(demo: Release, tmp_path: 
     payload = keyring_of(demo, tmp_path / "k", repository={OTHER: b"other"}, package=keys)
     for fingerprint, key in keys.items():
         key_id = fingerprint[-16:]
-        ring = payload / f"usr/share/debsig/keyrings/{key_id}/demo.pgp"
+        ring = payload / f"usr/share/debsig/keyrings/{key_id}/traderunner.pgp"
         assert ring.read_bytes() == key
-        policy = payload / f"etc/debsig/policies/{key_id}/demo.pol"
+        policy = payload / f"etc/debsig/policies/{key_id}/traderunner.pol"
         text = (payload / str(policy.readlink()).lstrip("/")).read_text()
         assert text.count(f'id="{key_id}"') == 3
     assert len(list((payload / "etc/debsig/policies").iterdir())) == 2
@@ -114,9 +114,9 @@ def test_the_keyring_has_a_policy_for_each_package_key(demo: Release, tmp_path: 
 def test_a_channel_with_a_key_of_its_own_trusts_no_other(demo: Release, tmp_path: Path) -> None:
     keys = {"repository": {ONE: b"one", TWO: b"two"}, "package": {OTHER: b"other"}}
     shared = keyring_of(demo, tmp_path / "shared", **keys)
-    rings = "usr/share/keyrings/demo-archive-keyring"
+    rings = "usr/share/keyrings/traderunner-archive-keyring"
     assert (shared / f"{rings}.pgp").read_bytes() == b"onetwo"
-    sources = "etc/apt/sources.list.d/demo.sources"
+    sources = "etc/apt/sources.list.d/traderunner.sources"
     assert "change Suites:\n" in (shared / sources).read_text()
     apart = keyring_of(demo, tmp_path / "apart", **keys, prod={"D" * 40: b"prod"})
     assert (apart / f"{rings}.pgp").read_bytes() == b"onetwo"

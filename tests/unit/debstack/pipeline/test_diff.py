@@ -58,7 +58,7 @@ def test_a_moved_component(demo: World) -> None:
         "    + pandas 2\n"
         "\n"
         "packages:\n"
-        "  demo-stack 2026.11.23.1 -> 2026.11.23.2\n"
+        "  traderunner-stack 2026.11.23.1 -> 2026.11.23.2\n"
         "  web 2026.11.23.1 -> 2026.11.23.2\n"
     )
 

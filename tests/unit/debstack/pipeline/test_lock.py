@@ -58,9 +58,9 @@ def test_the_first_lock_pins_everything(locked: World) -> None:
     assert set(lock.packages) == {
         "feed",
         "web",
-        "demo-archive-keyring",
-        "demo-common",
-        "demo-stack",
+        "traderunner-archive-keyring",
+        "traderunner-common",
+        "traderunner-stack",
     }
     assert {each.changed_in for each in lock.packages.values()} == {"2026.11.23.1"}
     assert lock.components["feed"].commit == locked.refs[FEED_URL, "main"]
@@ -98,12 +98,12 @@ def test_one_component_moves_and_the_others_keep_their_version(locked: World) ->
     planned = locked.lock(TOMORROW)
     assert planned.lock.release == "2026.11.24.1"
     moved = {name for name, each in planned.lock.packages.items() if "24" in each.changed_in[-5:]}
-    assert moved == {"feed", "demo-stack"}
+    assert moved == {"feed", "traderunner-stack"}
     assert planned.lock.packages["feed"].timestamp == int(TOMORROW.timestamp())
     assert planned.lock.packages["web"].timestamp == int(NOON.timestamp())
     target = locked.definition().target("bookworm")
     assert planned.lock.version("feed", target) == f"2026.11.24.1+g{new[:7]}-1~deb12"
-    assert planned.lock.version("demo-stack", target) == "2026.11.24.1~deb12"
+    assert planned.lock.version("traderunner-stack", target) == "2026.11.24.1~deb12"
     assert planned.files == {}
     assert any(f"-> {new[:7]} (that is main now)" in str(each) for each in planned.changes)
 
@@ -266,10 +266,10 @@ def test_further_packages_have_versions_too(demo: World) -> None:
          "feed: what enters it for bookworm has changed since it was locked"),
         ("components/web.toml", 'install = "tree"', 'install = "wheel"',
          "bookworm/web.build.txt: is not recorded in repos.lock"),
-        ("stack.toml", 'name = "demo"', 'name = "dome"',
-         "dome-stack: this package is not in repos.lock"),
-        ("stack.toml", 'name = "demo"', 'name = "dome"',
-         "demo-stack: repos.lock has this package, the definitions do not"),
+        ("repos.lock", "[packages.web]", "[packages.wob]",
+         "web: this package is not in repos.lock"),
+        ("repos.lock", "[packages.web]", "[packages.wob]",
+         "wob: repos.lock has this package, the definitions do not"),
         ("stack.toml", 'name = "bookworm"', 'name = "trixie"',
          "bookworm/web.txt: belongs to no component and target"),
         ("stack.toml", 'python = "3.11"', 'python = "3.13"',

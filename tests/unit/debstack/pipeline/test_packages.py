@@ -26,7 +26,14 @@ from debstack.pipeline.packages import (
 from debstack.render import templates_folder
 
 WEB = "web"
-ALL = (WEB, "feed", "demo-common", "demo-stack", "demo-archive-keyring", IBGATEWAY)
+ALL = (
+    WEB,
+    "feed",
+    "traderunner-common",
+    "traderunner-stack",
+    "traderunner-archive-keyring",
+    IBGATEWAY,
+)
 
 
 @pytest.fixture
@@ -166,17 +173,17 @@ def test_the_stack_counts_where_it_is_written(demo: Release) -> None:
     )
     other = replace(demo.definition.stack.archive, uri="https://apt.example.org")
     assert changed(before, redefined(demo, lambda d: stack_with(d, archive=other))) == {
-        "demo-archive-keyring"
+        "traderunner-archive-keyring"
     }
     assert changed(
         before, redefined(demo, lambda d: stack_with(d, components=("web", "feed")))
-    ) == {"demo-common", "demo-stack"}
+    ) == {"traderunner-common", "traderunner-stack"}
 
 
 @pytest.mark.parametrize(
     ("role", "expected"),
     [
-        ("repository", {"demo-archive-keyring"}),
+        ("repository", {"traderunner-archive-keyring"}),
         # Its signature is in every package.
         ("package", set(ALL)),
     ],
@@ -193,8 +200,8 @@ def test_committed_keys_count(demo: Release, role: str, expected: set[str]) -> N
     ("template", "expected"),
     [
         ("component/debian/postinst", {WEB, "feed"}),
-        ("common/debian/sysusers", {"demo-common"}),
-        ("stack/debian/control", {"demo-stack"}),
+        ("common/debian/sysusers", {"traderunner-common"}),
+        ("stack/debian/control", {"traderunner-stack"}),
         ("ibgateway/payload/usr/lib/trading-ibgateway/run", {IBGATEWAY}),
         ("_rules", set(ALL)),
     ],
@@ -211,7 +218,7 @@ def test_templates_count_for_their_kind(
 def test_a_new_template_counts(demo: Release, code: Path) -> None:
     before = digests(demo)
     (code / "debian-templates/stack/debian/NEWS").write_text("news\n")
-    assert changed(before, demo) == {"demo-stack"}
+    assert changed(before, demo) == {"traderunner-stack"}
 
 
 @pytest.mark.parametrize(
@@ -240,18 +247,21 @@ def test_other_code_does_not_count(demo: Release, code: Path, module: str) -> No
 def test_tradingctl_counts_for_the_package_that_ships_it(demo: Release, code: Path) -> None:
     before = digests(demo)
     (code / "tradingctl/verify.py").write_text("changed")
-    assert changed(before, demo) == {"demo-common"}
+    assert changed(before, demo) == {"traderunner-common"}
     (code / "tradingctl/description.py").write_text("changed")
     assert changed(before, demo) == set(ALL)
 
 
 def test_names_and_kinds(demo: Release) -> None:
-    assert Names.of(demo.definition) == Names("demo-archive-keyring", "demo-common", "demo-stack")
+    assert Names.of(demo.definition) == Names(
+        "traderunner-archive-keyring", "traderunner-common", "traderunner-stack"
+    )
     assert release_packages(demo.definition) == (
-        "feed", "web", "demo-archive-keyring", "demo-common", "demo-stack", IBGATEWAY,
+        "feed", "web", "traderunner-archive-keyring", "traderunner-common", "traderunner-stack",
+        IBGATEWAY,
     )  # fmt: skip
     kinds = {name: kind_of(name, demo.definition) for name in ALL}
     assert kinds == {
-        "web": "component", "feed": "component", "demo-archive-keyring": "keyring",
-        "demo-common": "common", "demo-stack": "stack", IBGATEWAY: "ibgateway",
+        "web": "component", "feed": "component", "traderunner-archive-keyring": "keyring",
+        "traderunner-common": "common", "traderunner-stack": "stack", IBGATEWAY: "ibgateway",
     }  # fmt: skip

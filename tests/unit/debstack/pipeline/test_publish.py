@@ -63,7 +63,7 @@ def test_only_what_the_manifest_names_is_published(definition: Definition, tmp_p
 
 
 def test_a_part_of_a_release_is_not_published(definition: Definition, tmp_path: Path) -> None:
-    folder = built(tmp_path, definition, "demo-stack")
+    folder = built(tmp_path, definition, "traderunner-stack")
     with pytest.raises(ArchiveError, match="lacks feed, web, ") as caught:
         read_built(folder, definition, definition.stack.targets[0])
     assert caught.value.hint == "run: debstack build"

@@ -8,7 +8,7 @@ from debstack.model.signers import PACKAGE, REPOSITORY, Role
 from debstack.pipeline.rotation import advice
 
 OLD, NEW = "A" * 40, "B" * 40
-KEYRING = "demo-archive-keyring"
+KEYRING = "traderunner-archive-keyring"
 TRUST = Role((OLD,), (OLD, NEW))
 BOTH = Role((OLD, NEW), (OLD, NEW))
 SIGNS_NEW = Role((NEW,), (OLD, NEW))

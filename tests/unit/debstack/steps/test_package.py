@@ -25,9 +25,9 @@ CHANGELOG = Changelog(
 VALUES: dict[str, object] = {
     "stack": "demo",
     "homepage": "https://demo.example.org/",
-    "common": "demo-common",
+    "common": "traderunner-common",
     "common_version": "1.0~deb12",
-    "keyring": "demo-archive-keyring",
+    "keyring": "traderunner-archive-keyring",
     "packages": {"web": "1-1~deb12"},
     "release": "2026.11.23.1",
 }
@@ -38,7 +38,7 @@ def source(folder: Path) -> Path:
     made = folder / "work/source"
     (made / "payload/usr/share/trading").mkdir(parents=True)
     (made / "payload/usr/share/trading/stack.json").write_text("{}\n")
-    write_debian("stack", "demo-stack", CHANGELOG, VALUES, made)
+    write_debian("stack", "traderunner-stack", CHANGELOG, VALUES, made)
     return made
 
 
@@ -54,9 +54,9 @@ def need_tools() -> None:
 
 def test_the_changelog_is_dated_in_utc_and_wrapped(tmp_path: Path) -> None:
     long = Changelog("1.0", "bookworm", "Ops <ops@example.org>", 1_700_000_000, ("word " * 40,))
-    write_debian("stack", "demo-stack", long, VALUES, tmp_path)
+    write_debian("stack", "traderunner-stack", long, VALUES, tmp_path)
     text = (tmp_path / "debian/changelog").read_text()
-    assert text.startswith("demo-stack (1.0) bookworm; urgency=medium\n\n  * word")
+    assert text.startswith("traderunner-stack (1.0) bookworm; urgency=medium\n\n  * word")
     assert text.endswith("\n -- Ops <ops@example.org>  Tue, 14 Nov 2023 22:13:20 -0000\n")
     assert max(map(len, text.splitlines())) <= 80
     assert (tmp_path / "debian/source/format").read_text() == "3.0 (native)\n"
@@ -65,7 +65,7 @@ def test_the_changelog_is_dated_in_utc_and_wrapped(tmp_path: Path) -> None:
 def test_control_and_rules_are_written(tmp_path: Path) -> None:
     made = source(tmp_path)
     control = (made / "debian/control").read_text()
-    assert "Package: demo-stack\n" in control
+    assert "Package: traderunner-stack\n" in control
     (depends,) = re.findall(r"^Depends: ((?:.|\n )*)", control, re.MULTILINE)
     assert re.split(r",\s+", depends)[-1] == "web (= 1-1~deb12)"
     assert "Maintainer: Ops <ops@example.org>\n" in control
@@ -75,7 +75,7 @@ def test_control_and_rules_are_written(tmp_path: Path) -> None:
 
 def test_a_missing_value_is_told_before_anything_is_built(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="debian-templates/stack/debian/control: 'packages'"):
-        write_debian("stack", "demo-stack", CHANGELOG,
+        write_debian("stack", "traderunner-stack", CHANGELOG,
                      {k: v for k, v in VALUES.items() if k != "packages"}, tmp_path)  # fmt: skip
 
 
@@ -97,14 +97,14 @@ def test_a_package_is_built_and_clean(tmp_path: Path) -> None:
     need_tools()
     runner, made = Runner(tmp_path / "log"), source(tmp_path)
     built = package(made, tmp_path / "out", runner)
-    assert built.deb == tmp_path / "out/demo-stack_1.0~deb12_all.deb"
+    assert built.deb == tmp_path / "out/traderunner-stack_1.0~deb12_all.deb"
     assert built.buildinfo.is_file()
     assert built.changes.is_file()
     fields = runner.capture(["dpkg-deb", "--field", built.deb, "Package", "Version"]).text
-    assert fields == "Package: demo-stack\nVersion: 1.0~deb12\n"
+    assert fields == "Package: traderunner-stack\nVersion: 1.0~deb12\n"
     members = runner.capture(["ar", "t", built.deb]).text.split()
     assert members == ["debian-binary", "control.tar.zst", "data.tar.zst"]
-    lint(made, "demo-stack", (), runner)
+    lint(made, "traderunner-stack", (), runner)
     assert "dh_builddeb" in (tmp_path / "log").read_text()
 
 
@@ -116,13 +116,13 @@ def test_lintian_objects_and_the_parts_left_out_do_not_count(tmp_path: Path) -> 
     evil.write_text("#!/usr/bin/no-such-interpreter\n")
     evil.chmod(0o755)
     package(made, tmp_path / "out", Runner())
-    with pytest.raises(BuildError, match="lintian objects to demo-stack") as caught:
-        lint(made, "demo-stack", (), Runner())
+    with pytest.raises(BuildError, match="lintian objects to traderunner-stack") as caught:
+        lint(made, "traderunner-stack", (), Runner())
     assert any("unusual-interpreter" in line for line in caught.value.details)
     assert "debian-templates/" in caught.value.hint
     shutil.rmtree(made / "lint")
-    lint(made, "demo-stack", ("usr/lib",), Runner())
-    md5sums = (made / "debian/demo-stack/DEBIAN/md5sums").read_text()
+    lint(made, "traderunner-stack", ("usr/lib",), Runner())
+    md5sums = (made / "debian/traderunner-stack/DEBIAN/md5sums").read_text()
     assert "usr/lib/demo/bad/script" in md5sums
 
 
