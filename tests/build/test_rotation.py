@@ -236,6 +236,21 @@ def test_a_channel_may_have_a_key_of_its_own(project: Path) -> None:
     assert len({*halves.values()}) == 3
 
 
+def test_a_channel_that_servers_follow_gets_no_key_that_they_do_not_know(
+    project: Path, home: Path
+) -> None:
+    new(project, "package")
+    new(project, "repository")
+    (project / "dist/apt/.gen/bookworm-prod/1").mkdir(parents=True)
+    before = sorted(home.rglob("*.key")), read_signers(project)
+    refused = key(project, "new", "prod", "--no-passphrase")
+    assert isinstance(refused.exception, SigningError)
+    assert "bookworm-prod is published already" in refused.exception.message
+    assert "add a channel" in refused.exception.hint
+    assert (sorted(home.rglob("*.key")), read_signers(project)) == before
+    assert "is going to refuse it" in key(project, "new", "staging", "--no-passphrase").stderr
+
+
 # Passphrases.
 
 

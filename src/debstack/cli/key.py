@@ -8,10 +8,13 @@ from pathlib import Path
 import click
 
 from debstack import keys
+from debstack.archive.tree import Tree
 from debstack.cli.project import Project, pass_project
 from debstack.cli.table import table
+from debstack.errors import SigningError
 from debstack.model.rules_stack import own_packages
 from debstack.model.signers import PACKAGE, REPOSITORY, Role, Signers, Stage
+from debstack.pipeline.publish import suite_of
 from debstack.pipeline.rotation import (
     Bench,
     advice,
@@ -48,10 +51,14 @@ def new(
     """Make an ed25519 key for ROLE in the user's GnuPG home.
 
     It signs from now on if the role has no key yet; otherwise it waits for `debstack key rotate`.
+    A channel gets a first key of its own only before it is published: its servers trust the
+    repository key, and would refuse another one.
     """
     bench = _bench(project, role)
     if passphrase_file and no_passphrase:
         raise click.UsageError("--passphrase-file and --no-passphrase exclude each other")
+    if role not in (PACKAGE, REPOSITORY) and role not in roles_of(bench).roles:
+        _demand_unpublished(project, role)
     passphrase: list[str | Path] = ["--passphrase", ""] if no_passphrase else []
     if passphrase_file:
         passphrase = ["--passphrase-file", passphrase_file.absolute()]
@@ -66,6 +73,10 @@ def new(
     click.echo(f"  now:  keep a copy elsewhere: gpg --export-secret-keys --armor {fingerprint}")
     if signs and role not in (PACKAGE, REPOSITORY):
         keyring = own_packages(stack)[0]
+        project.log.warn(
+            f"a server that follows {role} already, by the keyring of the repository key, is going"
+            " to refuse it: a channel gets a key of its own before it is first published"
+        )
         click.echo(
             f"  now:  servers that follow {role} say in their .sources:"
             f" Signed-By: /usr/share/keyrings/{keyring}-{role}.pgp"
@@ -133,6 +144,24 @@ def _bench(project: Project, role: str) -> Bench:
     if role not in known:
         raise click.BadParameter(f"no role is called {role}; there is {', '.join(known)}")
     return Bench(project.root, os.environ, project.runner)
+
+
+def _demand_unpublished(project: Project, role: str) -> None:
+    """Raise SigningError if servers follow a channel by the repository key, which it is to leave.
+
+    They would find the keyring with its own key only in the archive that they refuse from then on.
+    """
+    channel, tree = project.channel(role), Tree(project.archive)
+    for target in project.definition.stack.targets:
+        suite = suite_of(project.definition, target, channel).name
+        if tree.numbers(suite):
+            raise SigningError(
+                f"{suite} is published already, signed by the repository key: servers that follow"
+                " it would refuse what a key of its own signs",
+                hint="add a channel to packaging/stack.toml, make its key, promote to it, and let"
+                " the servers follow that one; or replace the key of all channels, step by step:"
+                " debstack key new repository",
+            )
 
 
 def _list_others(project: Project) -> None:
