@@ -7,6 +7,7 @@ ecosystem, looks like a clean bill of health. Whatever else is wrong raises Advi
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -152,10 +153,10 @@ def _json(address: str, document: dict[str, Any] | None) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
             read = json.loads(answer.read())
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()
-        raise _unknown(f"{address} cannot be asked: {error}") from error
+        raise _unknown(f"{address} cannot be asked: {str(error) or repr(error)}") from error
     if not isinstance(read, dict):
         raise _unknown(f"{address} gave an answer that is none")
     return read

@@ -8,6 +8,7 @@ uv are configured with by their variables.
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import tarfile
@@ -168,11 +169,11 @@ def _get(subject: str, address: str) -> tuple[str, bytes]:
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
             return answer.headers.get("Content-Type", ""), answer.read()
-    except (urllib.error.URLError, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()
         raise DependencyError(
-            f"{subject}: {_shown(address)} cannot be had: {error}",
+            f"{subject}: {_shown(address)} cannot be had: {str(error) or repr(error)}",
             hint="check the network and UV_DEFAULT_INDEX or PIP_INDEX_URL",
         ) from error
 

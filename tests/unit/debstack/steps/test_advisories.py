@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.debstack.steps.rude_server import RUDE, rude_server
 
 from debstack.errors import AdvisoryError
-from debstack.steps.advisories import Advisory, Distribution, Found, read_database
+from debstack.steps.advisories import Advisory, Distribution, Found, ask_service, read_database
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 CANARY = ("canary", "1.0")
@@ -113,3 +114,9 @@ def test_a_database_that_tells_nothing_is_no_clean_bill_of_health(tmp_path: Path
         (broken / "9.json").write_text(text)
         with pytest.raises(AdvisoryError):
             read(broken, ("foo", "1.0"))
+
+
+@pytest.mark.parametrize("answer", RUDE)
+def test_a_service_that_breaks_off_was_not_asked(answer: bytes) -> None:
+    with rude_server(answer) as address, pytest.raises(AdvisoryError, match="cannot be asked"):
+        ask_service(address, [("jinja2", "2.4.1")], canary=None)

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from tests.unit.debstack.steps.rude_server import RUDE, rude_server
 
 from debstack.errors import DependencyError
 from debstack.model.requirements import Sdist
@@ -134,3 +135,14 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(b"not an archive")
     with pytest.raises(DependencyError, match="cannot be unpacked"):
         unpack_sdist(tmp_path / "x.tar.gz", tmp_path / "out")
+
+
+@pytest.mark.parametrize("answer", RUDE)
+def test_an_index_that_breaks_off_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    with rude_server(answer) as address:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", address)
+        with pytest.raises(DependencyError, match="cannot be had") as caught:
+            fetch_sdist("web", SDIST, tmp_path, offline=False)
+    assert "UV_DEFAULT_INDEX" in caught.value.hint
