@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from debstack import mirror
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / ".github/workflows/packages.yml").read_text(encoding="utf-8")
 DOCUMENT = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
@@ -79,3 +81,12 @@ def test_other_ci_stops_at_the_first_error() -> None:
     """What could not be fetched must not be replaced by what was built without it."""
     (block,) = re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL)
     assert block.startswith("set -e ")
+
+
+def test_what_is_kept_between_runs_is_what_a_build_looks_for(tmp_path: Path) -> None:
+    bundle = mirror.place(tmp_path, "https://git.example.org/web", "0" * 40)
+    folders = {bundle.relative_to(tmp_path).parts[0], "wheels"}
+    kept = re.findall(r"^ +~/\.cache/debstack/(\S+)$", TEXT, re.MULTILINE)
+    assert sorted(kept) == sorted([*folders] * 2)
+    for folder in folders:
+        assert f"~/.cache/debstack/{folder}`" in DOCUMENT
