@@ -25,6 +25,7 @@ from tradingctl.adopt.survey import survey
 from tradingctl.adopt.undo import GivenBack
 from tradingctl.adopt.unitfiles import is_mask
 from tradingctl.deploy import history, transaction
+from tradingctl.deploy.actor import dpkg_run
 from tradingctl.deploy.transaction import Transaction
 from tradingctl.description import Component
 from tradingctl.errors import AdoptionError, TradingError
@@ -47,10 +48,27 @@ def take_over(server: Server, component: Component) -> str:
         return ""
     if reason := declined(server, component, read_inventory(server.paths).release):
         return reason
+    _refuse_again(server, component)
     wanted = planned(server, read_inventory(server.paths))
     if wanted.adoption.components or wanted.refusals:
         adopt(server, wanted)
     return ""
+
+
+def _refuse_again(server: Server, component: Component) -> None:
+    """Raise AdoptionError when the same run of dpkg tried it for another component, and failed.
+
+    Everything would be stopped and given back once for each component.
+    """
+    last = latest(server.paths)
+    if last is None or last.state is not State.REVERSED or component.name not in last.components:
+        return
+    if last.dpkg_run and last.dpkg_run == dpkg_run(server.paths.proc):
+        raise AdoptionError(
+            f"what was installed by hand is not taken over for {component.name} either:"
+            f" {last.detail}; nothing was changed",
+            "dpkg --configure -a",
+        )
 
 
 def _in_the_way(server: Server, component: Component) -> bool:
@@ -116,7 +134,11 @@ def adopt(server: Server, wanted: Plan) -> Adoption:
             undo.unmask(server, earlier)
             save(server, replace(earlier, masked=()))
     pending = transaction.current(server.paths)
-    began = replace(wanted.adoption, transaction=pending.began_at if pending else "")
+    began = replace(
+        wanted.adoption,
+        transaction=pending.began_at if pending else "",
+        dpkg_run=dpkg_run(server.paths.proc),
+    )
     adoption = apply.begin(server, wanted.survey, began)
     return _carry_out(server, wanted.survey.inventory, adoption)
 

@@ -96,7 +96,8 @@ class Adoption:
     ``release`` is the one whose packages did it, ``check`` the check that it failed. ``stamp``
     distinguishes what is moved aside. ``masked`` are packaged units that must not start while the
     installation by hand is in service, because that runs the same program by another name.
-    ``transaction`` is when the installation began in which it happened, empty for none.
+    ``transaction`` is when the installation began in which it happened, empty for none;
+    ``dpkg_run`` distinguishes the run of dpkg.
     """
 
     state: State
@@ -111,6 +112,7 @@ class Adoption:
     detail: str = ""
     masked: tuple[str, ...] = ()
     transaction: str = ""
+    dpkg_run: str = ""
 
     def of(self, kind: Kind) -> Iterator[Step]:
         """Give the steps of one kind."""

@@ -185,7 +185,9 @@ def _elsewhere(unit: UnitFile, tree: Tree | None) -> Iterator[Refusal]:
 
 def _processes(survey: Survey) -> Iterator[Refusal]:
     services = {service(unit.name) for _, unit in survey.inventory.units()}
-    services |= {unit.name for unit in survey.units}
+    services |= {unit.name for unit in survey.given_way}
+    # Of these more was said already.
+    services |= {unit.name for unit in survey.units if _may_be_a_service(survey, unit)}
     told = set()
     for port, holders in survey.holders.items():
         for holder in holders:
@@ -198,11 +200,24 @@ def _processes(survey: Survey) -> Iterator[Refusal]:
     for component, strays in survey.strays.items():
         for stray in strays:
             if stray.unit not in services and stray.pid not in told:
+                told.add(stray.pid)
                 yield Refusal(
                     f"{stray} runs from the tree of {component} and is no service of it: it would"
                     " go on, with the old data",
-                    f"ps -fp {stray.pid}; kill {stray.pid} && {AGAIN}",
+                    _end_for_now(stray),
                 )
+    for opener in survey.openers:
+        if opener.unit not in services and opener.pid not in told:
+            yield Refusal(
+                f"{opener} has a database open, and would go on with the old one",
+                _end_for_now(opener),
+            )
+
+
+def _end_for_now(running: Running) -> str:
+    if running.unit:
+        return f"systemctl stop {running.unit} && {AGAIN}  # and start it again afterwards"
+    return f"ps -fp {running.pid}; kill {running.pid} && {AGAIN}"
 
 
 def _end(holder: Running, port: int) -> str:

@@ -16,10 +16,15 @@ from tradingctl.adopt.processes import Running
 from tradingctl.adopt.successor import Successor
 from tradingctl.adopt.trees import Tree
 from tradingctl.adopt.unitfiles import UnitFile
+from tradingctl.backup.database import Database
+from tradingctl.backup.replace import holder_pids
 from tradingctl.description import Component
 from tradingctl.inventory import Inventory, read_inventory, read_inventory_at
 from tradingctl.paths import Paths
 from tradingctl.server import Server
+
+OPEN_LOOKS = 15
+OPEN_INTERVAL = 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,9 @@ class Survey:
     """What was found.
 
     ``holders`` are the processes on each port, ``strays`` those that run from a tree, both by the
-    component. ``odd`` is what lies where a link of ours belongs and is no directory. ``absence`` is
-    why no service can run here, empty when one can.
+    component. ``openers`` are processes that keep a database open and are of no unit that gives
+    way. ``odd`` is what lies where a link of ours belongs and is no directory. ``absence`` is why
+    no service can run here, empty when one can.
     """
 
     inventory: Inventory
@@ -65,6 +71,7 @@ class Survey:
     folders: tuple[Folder, ...] = ()
     holders: Mapping[int, tuple[Running, ...]] = field(default_factory=dict)
     strays: Mapping[str, tuple[Running, ...]] = field(default_factory=dict)
+    openers: tuple[Running, ...] = ()
     cron: tuple[Line, ...] = ()
     lost: tuple[Lost, ...] = ()
     denied: tuple[str, ...] = ()
@@ -152,10 +159,12 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
         for tree in found_trees
     ]
     moved = [unit.name for unit in units if not unit.packaged]
+    old_databases = tuple(each for each in declared if isinstance(each, OldDatabase))
     return replace(
         found,
         settings=tuple(settings),
-        databases=tuple(each for each in declared if isinstance(each, OldDatabase)),
+        databases=old_databases,
+        openers=tuple(_openers(server, found, old_databases)),
         unfound=tuple(each for each in declared if isinstance(each, Unfound)),
         folders=tuple(folders),
         strays={
@@ -186,6 +195,28 @@ def _folders(paths: Paths, component: Component, tree: Tree) -> Iterator[Folder]
             yield Folder(
                 component.name, source.resolve(), target, trees.size_of(source.resolve()), False
             )
+
+
+def _openers(
+    server: Server, found: Survey, old_databases: Collection[OldDatabase]
+) -> list[Running]:
+    """Return who has a database open for long; a script that opens one for each row has not."""
+    known = {unit.name for unit in found.given_way}
+    live = [Database(each.component, each.name, each.file) for each in old_databases]
+
+    def opened() -> set[str]:
+        pids = holder_pids(server.paths, live)
+        return {
+            pid for pid in pids if processes.of_number(server.paths.proc, pid).unit not in known
+        }
+
+    still = opened()
+    for _ in range(OPEN_LOOKS):
+        if not still:
+            break
+        server.clock.sleep(OPEN_INTERVAL)
+        still &= opened()
+    return [processes.of_number(server.paths.proc, pid) for pid in sorted(still, key=int)]
 
 
 def _lost(found: Survey, successors: Collection[Successor]) -> Iterator[Lost]:

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from tradingctl.account import Account
@@ -146,20 +146,27 @@ def _folder(paths: Paths, live: Database) -> Iterator[int]:
 
 def holders(paths: Paths, databases: list[Database]) -> list[str]:
     """Return the processes, for people, that have one of the databases open."""
+    found = []
+    for pid in holder_pids(paths, databases):
+        command = ""
+        with contextlib.suppress(OSError):
+            text = (paths.proc / pid / "cmdline").read_bytes()
+            command = text.replace(b"\0", b" ").decode().strip()
+        found.append(f"process {pid} ({command})")
+    return found
+
+
+def holder_pids(paths: Paths, databases: Iterable[Database]) -> list[str]:
+    """Return the numbers of the processes that have one of the databases open."""
     files = set()
     for live in databases:
         for suffix in ("", *SIDE_FILES):
             with contextlib.suppress(OSError):
                 there = live.file.with_name(live.file.name + suffix).lstat()
                 files.add((there.st_dev, there.st_ino))
-    found = []
-    for folder in sorted(paths.proc.glob("[0-9]*"), key=lambda each: int(each.name)):
-        if folder.name != str(os.getpid()) and _opened(folder) & files:
-            command = ""
-            with contextlib.suppress(OSError):
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-            found.append(f"process {folder.name} ({command})")
-    return found
+    processes = sorted(paths.proc.glob("[0-9]*"), key=lambda each: int(each.name))
+    names = [folder.name for folder in processes if _opened(folder) & files]
+    return [name for name in names if name != str(os.getpid())]
 
 
 def _opened(process: Path) -> set[tuple[int, int]]:

@@ -26,6 +26,16 @@ def actor(server: Server) -> str:
     return f"{account}: {program}" if program else account
 
 
+def dpkg_run(proc: Path) -> str:
+    """Return what distinguishes the run of dpkg that started this process, empty for none."""
+    for folder in ancestors(proc):
+        if _text(folder / "comm").strip() == "dpkg":
+            fields = _text(folder / "stat").rpartition(")")[2].split()
+            # Its number, and when it was started (proc(5), field 22).
+            return f"{folder.name}-{fields[19]}" if len(fields) > 19 else folder.name
+    return ""
+
+
 def _words(command: str) -> str:
     """Return a command line without its options, and no more of it than fits a table."""
     said = command.rstrip("\0").split("\0")

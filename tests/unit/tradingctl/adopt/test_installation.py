@@ -322,6 +322,32 @@ def test_a_unit_that_does_not_stop_ends_it_and_everything_is_as_it_was(world: Wo
     assert f"{WORKER}.service" in world.systemd.alive
 
 
+def run_by_dpkg(world: World, number: int) -> None:
+    """Make this process a child of a dpkg."""
+    for folder, name, parent in (("self", "tradingctl", number), (str(number), "dpkg", 0)):
+        rest = " ".join(["0"] * 17 + ["4711"])
+        world.machine.write(f"proc/{folder}/stat", f"1 ({name}) S {parent} {rest}")
+        world.machine.write(f"proc/{folder}/comm", f"{name}\n")
+
+
+def test_what_failed_is_not_tried_for_the_next_component_in_the_same_run_of_dpkg(
+    world: World,
+) -> None:
+    run_by_dpkg(world, 700)
+    world.unpack()
+    world.systemd.stubborn.add(f"{API}.service")
+    assert world.run("activate", API) == 5
+    world.systemd.stubborn.clear()
+    world.systemd.commands.clear()
+    assert world.run("activate", BOARD) == 5
+    assert f"not taken over for {BOARD} either: {API}.service did not stop" in world.said
+    assert "next: dpkg --configure -a" in world.said
+    assert world.systemd.ran("systemctl stop") == []
+    run_by_dpkg(world, 701)
+    assert world.run("activate", BOARD) == 0, world.said
+    assert world.state == State.ADOPTED
+
+
 def test_one_of_them_alone(world: World) -> None:
     assert world.install(api()) == 0
     assert world.adoption.components == (API,)

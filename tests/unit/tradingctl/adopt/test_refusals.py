@@ -79,6 +79,54 @@ def test_a_process_started_by_hand_without_its_arguments(world: World) -> None:
     assert "secret" not in said
 
 
+def reader(world: World, cgroup: str) -> Path:
+    """Make a process that has the database open, and return its folder of open files."""
+    world.machine.process(5000, "/srv", cgroup)
+    opened = world.machine.root / "proc/5000/fd"
+    (opened / "7").symlink_to(world.old_database)
+    return opened
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "next_command"),
+    [
+        ("/system.slice/charts.service", "systemctl stop charts.service && "),
+        ("/user.slice/user-1000.slice/session-1.scope", "ps -fp 5000; kill 5000 && "),
+    ],
+)
+def test_a_process_with_a_database_open(world: World, cgroup: str, next_command: str) -> None:
+    reader(world, cgroup)
+    said = refused(world)
+    assert "process 5000 (python5000)" in said
+    assert "has a database open, and would go on with the old one" in said
+    assert f"next: {next_command}" in said
+
+
+def test_a_script_that_opens_a_database_for_a_moment_is_no_obstacle(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = reader(world, "/user.slice/user-1000.slice/session-1.scope")
+    sleep = world.machine.clock.sleep
+
+    def close_and_sleep(seconds: float) -> None:
+        (opened / "7").unlink(missing_ok=True)
+        sleep(seconds)
+
+    monkeypatch.setattr(world.machine.clock, "sleep", close_and_sleep)
+    world.unpack()
+    assert world.run("adopt", "--dry-run") == 0, world.said
+
+
+def test_a_unit_that_runs_once_and_runs_now(world: World) -> None:
+    world.unit("daily.service", BOARD, "update.py", more="Type=oneshot\n")
+    tree = world.machine.paths.base / BOARD
+    world.machine.process(5000, tree, "/system.slice/daily.service")
+    (world.machine.root / "proc/5000/exe").symlink_to("/usr/bin/python3.11")
+    said = refused(world)
+    assert f"of daily.service runs from the tree of {BOARD}" in said
+    assert "next: systemctl stop daily.service && " in said
+
+
 def test_an_editor_in_the_tree_is_no_obstacle(world: World) -> None:
     tree = world.machine.paths.base / API
     world.machine.process(5000, tree, "/user.slice/user-1000.slice/session-1.scope")
