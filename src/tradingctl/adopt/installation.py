@@ -33,6 +33,8 @@ from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory, read_inventory, service
 from tradingctl.server import Server
 
+CONFIGURE = "dpkg --configure -a"
+ADOPT = "tradingctl adopt"
 GAVE_BACK = (State.REVERSED, State.UNDONE)
 
 
@@ -67,7 +69,7 @@ def _refuse_again(server: Server, component: Component) -> None:
         raise AdoptionError(
             f"what was installed by hand is not taken over for {component.name} either:"
             f" {last.detail}; nothing was changed",
-            "dpkg --configure -a",
+            CONFIGURE,
         )
 
 
@@ -114,7 +116,8 @@ def planned(server: Server, inventory: Inventory, again: bool = False) -> Plan:
         if again or not declined(server, each, inventory.release)
     ]
     chosen = replace(inventory, components=tuple(wanted))
-    return plan(server, survey(server, chosen))
+    # Once the packages are configured dpkg has nothing to do for it.
+    return plan(server, survey(server, chosen), ADOPT if again else CONFIGURE)
 
 
 def adopt(server: Server, wanted: Plan) -> Adoption:

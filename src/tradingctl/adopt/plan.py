@@ -30,8 +30,11 @@ class Plan:
     refusals: tuple[Refusal, ...]
 
 
-def plan(server: Server, survey: Survey) -> Plan:
-    """Return what is to be done; changes nothing. Raises AdoptionError, OSError."""
+def plan(server: Server, survey: Survey, retry: str) -> Plan:
+    """Return what is to be done; changes nothing. Raises AdoptionError, OSError.
+
+    ``retry`` is the command that is typed once what forbids it has been mended.
+    """
     now = server.wall()
     stamp = _stamp(server, now)
     steps = tuple(_steps(server, survey, stamp))
@@ -46,7 +49,7 @@ def plan(server: Server, survey: Survey) -> Plan:
         units=units,
         steps=steps,
     )
-    return Plan(survey, adoption, tuple(refusals.find(survey, steps, server.paths)))
+    return Plan(survey, adoption, tuple(refusals.find(survey, steps, server.paths, retry)))
 
 
 def _stamp(server: Server, now: datetime) -> str:

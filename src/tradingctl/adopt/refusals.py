@@ -19,7 +19,6 @@ from tradingctl.paths import Paths
 
 MARGIN = 64 << 20  # bytes that stay free on each file system
 MEGA = 1_000_000
-AGAIN = "dpkg --configure -a"
 
 
 @dataclass(frozen=True)
@@ -30,33 +29,33 @@ class Refusal:
     next_command: str
 
 
-def find(survey: Survey, steps: Sequence[Step], paths: Paths) -> Iterator[Refusal]:
-    """Give everything that forbids to begin. Raises OSError."""
+def find(survey: Survey, steps: Sequence[Step], paths: Paths, retry: str) -> Iterator[Refusal]:
+    """Give everything that forbids to begin; ``retry`` tries it once more. Raises OSError."""
     if survey.absence:
         yield Refusal(
             f"what was installed by hand is not taken over here: {survey.absence}",
-            f"boot the system, then: {AGAIN}",
+            f"boot the system, then: {retry}",
         )
     for unit in survey.denied:
         yield Refusal(
             f"policy-rc.d forbids to start {service(unit)}: nothing would follow what is stopped",
-            f"mv /usr/sbin/policy-rc.d /usr/sbin/policy-rc.d.off && {AGAIN}",
+            f"mv /usr/sbin/policy-rc.d /usr/sbin/policy-rc.d.off && {retry}",
         )
     for path in survey.odd:
         yield Refusal(
             f"{path} is no directory, and a link of the packages belongs there",
-            f"mv {path} {path}.by-hand && {AGAIN}",
+            f"mv {path} {path}.by-hand && {retry}",
         )
-    yield from _trees(survey)
-    yield from _units(survey)
+    yield from _trees(survey, retry)
+    yield from _units(survey, retry)
     for lost in survey.lost:
         if lost.fatal:
             yield Refusal(
                 f"{lost.file} stays, and the packaged unit will not start, for no package has"
                 f" {', '.join(lost.names)}",
-                f"sed -i 's|=/opt/trading|=-/opt/trading|' {lost.file} && {AGAIN}",
+                f"sed -i 's|=/opt/trading|=-/opt/trading|' {lost.file} && {retry}",
             )
-    yield from _processes(survey)
+    yield from _processes(survey, retry)
     for settings in survey.settings:
         if settings.disputed:
             names = ", ".join(settings.disputed)
@@ -64,28 +63,28 @@ def find(survey: Survey, steps: Sequence[Step], paths: Paths) -> Iterator[Refusa
             yield Refusal(
                 f"the units of {settings.component} disagree about {names}, and the packaged ones"
                 " share their settings",
-                f"grep -n {settings.disputed[0]} {files}  # make them agree, then: {AGAIN}",
+                f"grep -n {settings.disputed[0]} {files}  # make them agree, then: {retry}",
             )
         for each in settings.undecided:
             files = " ".join(_unit_files(survey, settings.component))
             yield Refusal(
                 f"the units of {settings.component} have a specifier in {each}; what systemd makes"
                 " of it would be lost",
-                f"grep -n % {files}  # write out what it stands for, then: {AGAIN}",
+                f"grep -n % {files}  # write out what it stands for, then: {retry}",
             )
-    yield from _orders(survey, paths)
+    yield from _orders(survey, paths, retry)
     for unfound in survey.unfound:
-        yield _unfound(survey, unfound)
+        yield _unfound(survey, unfound, retry)
     for database in survey.databases:
         if database.damage:
             yield Refusal(
                 f"{database.file} of {database.component} is damaged: {database.damage}",
                 f"sqlite3 {database.file} 'PRAGMA integrity_check'",
             )
-    yield from _space(steps)
+    yield from _space(steps, retry)
 
 
-def _unfound(survey: Survey, database: Unfound) -> Refusal:
+def _unfound(survey: Survey, database: Unfound, retry: str) -> Refusal:
     """Refuse to begin with an empty database what has one somewhere."""
     found = next(each for each in survey.settings if each.component == database.component)
     named = f"by {database.variable}, {database.reason}" if database.variable else database.reason
@@ -93,7 +92,7 @@ def _unfound(survey: Survey, database: Unfound) -> Refusal:
     files = " ".join(dict.fromkeys([*found.files, *_unit_files(survey, database.component)]))
     return Refusal(
         f"which file {database.name} of {database.component} is cannot be decided: {named}",
-        f"grep -n {where} {files}  # make it name the database in use, then: {AGAIN}",
+        f"grep -n {where} {files}  # make it name the database in use, then: {retry}",
     )
 
 
@@ -101,7 +100,7 @@ def _unit_files(survey: Survey, component: str) -> list[str]:
     return [str(unit.file) for unit in survey.units_of(component)]
 
 
-def _orders(survey: Survey, paths: Paths) -> Iterator[Refusal]:
+def _orders(survey: Survey, paths: Paths, retry: str) -> Iterator[Refusal]:
     """Refuse a worker that sends orders on a machine where the packaged one would not start."""
     for settings in survey.settings:
         component = survey.inventory.component(settings.component)
@@ -113,14 +112,14 @@ def _orders(survey: Survey, paths: Paths) -> Iterator[Refusal]:
             yield Refusal(
                 f"the worker of {component.name} has the mode {shown(by_hand)} by hand, and would"
                 f" have {shown(mode)} by {where}: taking over must not begin to send orders",
-                f"grep -n {VARIABLE} {where} {settings.where}  # make them agree, then: {AGAIN}",
+                f"grep -n {VARIABLE} {where} {settings.where}  # make them agree, then: {retry}",
             )
         # Without the file traderunner-common, which asks what the machine is, is not configured.
         elif paths.environment.exists() and (refused := refusal(paths, mode, where)):
-            yield Refusal(refused.reason, f"{refused.next_command}; then: {AGAIN}")
+            yield Refusal(refused.reason, f"{refused.next_command}; then: {retry}")
 
 
-def _trees(survey: Survey) -> Iterator[Refusal]:
+def _trees(survey: Survey, retry: str) -> Iterator[Refusal]:
     for tree in survey.trees:
         if not tree.place.is_symlink() and (
             tree.place.is_mount() or tree.place.stat().st_dev != tree.place.parent.stat().st_dev
@@ -132,15 +131,15 @@ def _trees(survey: Survey) -> Iterator[Refusal]:
         if tree.aside.exists() or tree.aside.is_symlink():
             yield Refusal(
                 f"{tree.aside} is in the way: {tree.place} would be moved there",
-                f"mv {tree.aside} {tree.aside}.old && {AGAIN}",
+                f"mv {tree.aside} {tree.aside}.old && {retry}",
             )
 
 
-def _units(survey: Survey) -> Iterator[Refusal]:
+def _units(survey: Survey, retry: str) -> Iterator[Refusal]:
     for unit in survey.units:
         tree = survey.tree(unit.component)
         if unit.packaged:
-            yield from _elsewhere(unit, tree)
+            yield from _elsewhere(unit, tree, retry)
         elif unit not in survey.given_way and _may_be_a_service(survey, unit):
             by = f", started by {', '.join(unit.state.triggered_by)}," * bool(
                 unit.state.triggered_by
@@ -149,7 +148,7 @@ def _units(survey: Survey) -> Iterator[Refusal]:
                 f"{unit.file}{by} runs from the tree of {unit.component} by a name that no package"
                 " has; whether it does what a packaged unit will do cannot be decided",
                 f"systemctl disable --now {' '.join([*unit.state.triggered_by, unit.name])} &&"
-                f" {AGAIN}",
+                f" {retry}",
             )
 
 
@@ -163,12 +162,12 @@ def _may_be_a_service(survey: Survey, unit: UnitFile) -> bool:
     return not once or bool(unit.programs & known)
 
 
-def _elsewhere(unit: UnitFile, tree: Tree | None) -> Iterator[Refusal]:
+def _elsewhere(unit: UnitFile, tree: Tree | None, retry: str) -> Iterator[Refusal]:
     place = Path("/opt/trading", unit.component)
     if unit.runs_in(tree.names if tree else [place]):
         return
     folder = unit.folder or "a directory that it does not name"
-    link = f"ln -s {unit.folder or 'DIRECTORY'} {place} && {AGAIN}"
+    link = f"ln -s {unit.folder or 'DIRECTORY'} {place} && {retry}"
     if tree is None:
         yield Refusal(
             f"{unit.file} runs in {folder}, and there is no {place}: where its data lies cannot be"
@@ -183,7 +182,7 @@ def _elsewhere(unit: UnitFile, tree: Tree | None) -> Iterator[Refusal]:
         )
 
 
-def _processes(survey: Survey) -> Iterator[Refusal]:
+def _processes(survey: Survey, retry: str) -> Iterator[Refusal]:
     services = {service(unit.name) for _, unit in survey.inventory.units()}
     services |= {unit.name for unit in survey.given_way}
     # Of these more was said already.
@@ -195,7 +194,7 @@ def _processes(survey: Survey) -> Iterator[Refusal]:
                 told.add(holder.pid)
                 yield Refusal(
                     f"port {port} is held by {holder}, which is no service of the stack",
-                    _end(holder, port),
+                    _end(holder, port, retry),
                 )
     for component, strays in survey.strays.items():
         for stray in strays:
@@ -204,31 +203,31 @@ def _processes(survey: Survey) -> Iterator[Refusal]:
                 yield Refusal(
                     f"{stray} runs from the tree of {component} and is no service of it: it would"
                     " go on, with the old data",
-                    _end_for_now(stray),
+                    _end_for_now(stray, retry),
                 )
     for opener in survey.openers:
         if opener.unit not in services and opener.pid not in told:
             yield Refusal(
                 f"{opener} has a database open, and would go on with the old one",
-                _end_for_now(opener),
+                _end_for_now(opener, retry),
             )
 
 
-def _end_for_now(running: Running) -> str:
+def _end_for_now(running: Running, retry: str) -> str:
     if running.unit:
-        return f"systemctl stop {running.unit} && {AGAIN}  # and start it again afterwards"
-    return f"ps -fp {running.pid}; kill {running.pid} && {AGAIN}"
+        return f"systemctl stop {running.unit} && {retry}  # and start it again afterwards"
+    return f"ps -fp {running.pid}; kill {running.pid} && {retry}"
 
 
-def _end(holder: Running, port: int) -> str:
+def _end(holder: Running, port: int, retry: str) -> str:
     if holder.unit:
-        return f"systemctl disable --now {holder.unit} && {AGAIN}"
+        return f"systemctl disable --now {holder.unit} && {retry}"
     if holder.pid:
-        return f"ps -fp {holder.pid}; kill {holder.pid} && {AGAIN}"
+        return f"ps -fp {holder.pid}; kill {holder.pid} && {retry}"
     return f"ss -ltnp sport = :{port}"
 
 
-def _space(steps: Sequence[Step]) -> Iterator[Refusal]:
+def _space(steps: Sequence[Step], retry: str) -> Iterator[Refusal]:
     """Compare what is copied with what is free, file system by file system."""
     wanted: dict[int, list[tuple[Path, int, str]]] = {}
     folders = {Path(step.source) for step in steps if step.kind is Kind.FILES}
@@ -254,5 +253,5 @@ def _space(steps: Sequence[Step]) -> Iterator[Refusal]:
             yield Refusal(
                 f"the file system of {place} has {free / MEGA:.0f} MB free and needs"
                 f" {need / MEGA:.0f} MB: {parts}; {MARGIN / MEGA:.0f} MB stay free",
-                f"df -h {place}; apt-get clean; then: {AGAIN}",
+                f"df -h {place}; apt-get clean; then: {retry}",
             )

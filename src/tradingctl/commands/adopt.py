@@ -24,6 +24,7 @@ from tradingctl.server import Server
 from tradingctl.verdict import Result
 from tradingctl.verify import verify
 
+INSTALL = "apt-get install traderunner-stack"
 NOTHING = "nothing was installed by hand where the packages belong"
 
 
@@ -56,7 +57,8 @@ def _run(server: Server, arguments: argparse.Namespace) -> int:
 
 def _dry_run(server: Server) -> int:
     packages = unpacked_packages()
-    wanted = plan(server, survey(server, inventory_of(server, packages), packages))
+    retry = INSTALL if packages else installation.ADOPT
+    wanted = plan(server, survey(server, inventory_of(server, packages), packages), retry)
     if not wanted.adoption.components and not wanted.survey.odd:
         server.say(NOTHING)
         return 0
@@ -69,7 +71,7 @@ def _adopt(server: Server) -> int:
     if unpacked_packages():
         raise AdoptionError(
             "these packages are only unpacked; they take over when they are installed",
-            "apt-get install traderunner-stack",
+            INSTALL,
         )
     with frontend_lock(server):
         inventory = read_inventory(server.paths)

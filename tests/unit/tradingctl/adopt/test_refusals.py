@@ -244,6 +244,24 @@ def test_where_services_may_not_start_nothing_is_stopped(world: World) -> None:
     assert "policy-rc.d forbids to start" in refused(world)
 
 
+@pytest.mark.parametrize(
+    ("words", "retry"),
+    [
+        (("activate", API), "dpkg --configure -a"),
+        (("adopt",), "tradingctl adopt"),
+        (("adopt", "--dry-run"), "tradingctl adopt"),
+    ],
+)
+def test_the_next_command_ends_with_what_tries_it_again(
+    world: World, words: tuple[str, ...], retry: str
+) -> None:
+    world.machine.write(f"opt/trading/adopted/{API}/app.py", "of another time")
+    world.unpack()
+    assert world.run(*words) == 5
+    aside = world.machine.paths.base / "adopted" / API
+    assert f"next: mv {aside} {aside}.old && {retry}\n" in world.said
+
+
 def test_without_systemd_nothing_is_taken_over(world: World) -> None:
     units = world.machine.paths.systemd_running
     units.rename(units.with_name("elsewhere"))
