@@ -128,6 +128,8 @@ def _notes(paths: Paths, plan: Plan) -> Iterator[str]:
             yield f"{name} is not enabled, so the packaged one is not either"
         if not unit_file.packaged:
             yield f"{unit_file.file} names the tree of {unit_file.component}"
+    for path in survey.staying:
+        yield f"{path} stays with the tree: the packaged services do not write it"
     for lost in survey.lost:
         yield f"{lost.file} names what no package has: {', '.join(lost.names)}"
     for line in survey.cron:

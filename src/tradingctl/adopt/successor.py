@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tradingctl.adopt.trees import Tree
+from tradingctl.adopt.trees import WRITTEN, Tree
 from tradingctl.description import Component
 
 BETWEEN = re.compile(r"""[\s;|&<>(){}"'`=,:]+""")
@@ -37,6 +37,14 @@ class Successor:
         found = (self._inner(word.lstrip(PREFIXES), inside) for word in BETWEEN.split(text))
         gone = {each.as_posix() for each in found if each is not None and self._is_lost(each)}
         return [str(self.tree.place / each) for each in sorted(gone)]
+
+    def written_elsewhere(self) -> Iterator[Path]:
+        """Give the directories with files in them that the package's services do not write."""
+        declared = {PurePosixPath(each).parts[0] for each in self._written()}
+        for name in WRITTEN:
+            folder = self.tree.real / name
+            if name not in declared and folder.is_dir() and any(folder.iterdir()):
+                yield self.tree.place / name
 
     def _names(self) -> list[Path]:
         """Return the paths of the tree that lead to the package's files afterwards."""

@@ -56,8 +56,9 @@ class Survey:
 
     ``holders`` are the processes on each port, ``strays`` those that run from a tree, both by the
     component. ``openers`` are processes that keep a database open and are of no unit that gives
-    way. ``odd`` is what lies where a link of ours belongs and is no directory. ``absence`` is why
-    no service can run here, empty when one can.
+    way. ``staying`` are directories with data that no package writes. ``odd`` is what lies where a
+    link of ours belongs and is no directory. ``absence`` is why no service can run here, empty when
+    one can.
     """
 
     inventory: Inventory
@@ -74,6 +75,7 @@ class Survey:
     openers: tuple[Running, ...] = ()
     cron: tuple[Line, ...] = ()
     lost: tuple[Lost, ...] = ()
+    staying: tuple[Path, ...] = ()
     denied: tuple[str, ...] = ()
     odd: tuple[Path, ...] = ()
     absence: str = ""
@@ -173,6 +175,7 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
         },
         cron=tuple(crontabs.find(paths, inventory, units, moved, successors)),
         lost=tuple(_lost(found, successors)),
+        staying=tuple(path for each in successors for path in each.written_elsewhere()),
         denied=tuple(
             unit.name for _, unit in inventory.units() if systemd.denied(server, unit.name)
         ),

@@ -15,6 +15,8 @@ from tradingctl.inventory import Inventory
 from tradingctl.process import Runner
 from tradingctl.server import Server
 
+WRITTEN = ("artifacts", "data", "logs")
+"""What applications call the directories that they write."""
 SQLITE = b"SQLite format 3\0"
 GIT_SECONDS = 20.0
 

@@ -91,3 +91,16 @@ def test_what_lies_behind_a_link_stays_where_it_is(scripted: World) -> None:
     scripted.machine.write(CRONTAB, f"5 22 * * * cd {place} && {real}/report.sh\n")
     scripted.run("adopt", "--dry-run")
     assert "for no package has" not in scripted.said
+
+
+def test_directories_that_no_package_writes_stay_and_are_named(world: World) -> None:
+    base = world.machine.paths.base
+    world.machine.write(f"opt/trading/{API}/logs/api.log", "started\n")
+    (base / API / "artifacts").mkdir()
+    world.unpack()
+    assert world.run("adopt", "--dry-run") == 0, world.said
+    assert f"{base / API / 'logs'} stays with the tree: the packaged services do not" in world.said
+    assert f"{base / API / 'artifacts'} stays" not in world.said, "there is nothing in it"
+    assert f"{base / BOARD / 'logs'} stays" not in world.said, "it is taken along"
+    assert world.run("activate", API) == 0, world.said
+    assert (base / "adopted" / API / "logs/api.log").read_text() == "started\n"
