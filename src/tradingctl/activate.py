@@ -112,6 +112,8 @@ def deactivate(server: Server, name: str, component: Component | None) -> None:
         state.prune_tracked(server.paths, component, None)
     else:
         server.warn(f"note: no description of {name} is installed; its units were not stopped")
+    if note := installation.left_aside(server, name):
+        server.warn(f"note: {note}")
     link = server.paths.link(name)
     if link.exists() and not generations.active:
         server.warn(f"note: {link} is not of the package and stays")

@@ -300,6 +300,22 @@ def undoable(server: Server) -> list[Adoption]:
     return cut_short + [each for each in known if each.state in IN_FORCE]
 
 
+def left_aside(server: Server, name: str) -> str:
+    """Return what to know when a component is removed that was taken over, empty if it was not."""
+    try:
+        known = undoable(server)
+    except AdoptionError as error:
+        return error.message  # a removal succeeds nevertheless
+    for each in known:
+        if name in each.components:
+            return (
+                f"what was installed by hand of {name} stays in /opt/trading/adopted, and nothing"
+                f" of it is started; to go back to it: apt-get install {name} && tradingctl adopt"
+                " --undo"
+            )
+    return ""
+
+
 def adoption_notes(server: Server) -> list[str]:
     """Return a sentence about each adoption that is not simply in force; raises AdoptionError."""
     notes = []

@@ -367,6 +367,23 @@ def test_packages_that_are_removed_leave_what_was_given_back_alone(world: World)
     assert world.old_database.is_file()
 
 
+def test_the_removal_of_what_was_taken_over_says_how_to_go_back(world: World) -> None:
+    world.install()
+    assert world.run("deactivate", API) == 0
+    assert f"what was installed by hand of {API} stays in /opt/trading/adopted" in world.said
+    assert f"apt-get install {API} && tradingctl adopt --undo" in world.said
+    assert world.install(api()) == 0
+    assert world.run("adopt", "--undo", "--yes") == 0, world.said
+    assert world.count() == 1
+
+
+def test_a_removal_succeeds_whatever_the_record_is(world: World) -> None:
+    world.install()
+    world.machine.paths.adoption_record.write_text("broken")
+    assert world.run("deactivate", API) == 0
+    assert not world.machine.paths.link(API).is_symlink()
+
+
 def test_the_record_says_what_each_step_is_for(world: World) -> None:
     world.install()
     kinds = list(dict.fromkeys(step.kind for step in world.adoption.steps))
