@@ -228,6 +228,7 @@ def write_component_debian(
         "vcs_git": url if "://" in url and not url.startswith("file:") else "",
         "directories": stage.state_directories(component),
         "settings": [each.name for each in component.config],
+        "units": [each.name for each in component.units],
     }
     write_debian("component", component.name, release.history(component.name), values, folder)
 
