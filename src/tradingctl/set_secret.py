@@ -11,10 +11,11 @@ from tradingctl.account import find_account
 from tradingctl.credentials import ended, generated, heading, make_directory, write_credential
 from tradingctl.deploy.history import record
 from tradingctl.description import Component, Secret
+from tradingctl.doctor.holdings import SECRET_NAME
 from tradingctl.envfile import assignments, quoted, read_variables
 from tradingctl.errors import TradingError
 from tradingctl.files import write_whole
-from tradingctl.inventory import Inventory, service
+from tradingctl.inventory import Inventory, read_inventory, service
 from tradingctl.server import Server
 
 
@@ -44,6 +45,33 @@ def owners_of(
             "sensible-editor /etc/trading/secrets/COMPONENT.env",
         )
     return found
+
+
+def undeclared_owners(
+    server: Server, inventory: Inventory, variable: str, names: Sequence[str] = ()
+) -> list[tuple[Component, Secret]]:
+    """Return the components, of those named or all, whose open files have an undeclared secret.
+
+    Only what has the name of one. Raises TradingError when there is none.
+    """
+    chosen = [inventory.component(name) for name in names] or list(inventory.components)
+    found = [
+        (each, Secret(variable, generate=False))
+        for each in chosen
+        if SECRET_NAME.search(variable)
+        and any(variable in dict(read_variables(file)) for file in _open_files(server, each))
+    ]
+    if not found:
+        raise TradingError(
+            f"{variable} is no declared secret, nor one by its name in a file of settings",
+            "tradingctl doctor",
+        )
+    return found
+
+
+def _open_files(server: Server, component: Component) -> tuple[Path, Path]:
+    """Return the files of settings that everybody can read; the second is of all components."""
+    return server.paths.setting(f"{component.name}.env"), server.paths.environment
 
 
 def new_value(owners: Sequence[tuple[Component, Secret]]) -> str:
@@ -91,6 +119,7 @@ def present_value(server: Server, component: Component, secret: Secret) -> str:
 
 def _write(server: Server, wanted: Sequence[tuple[Component, Secret, str]], word: str) -> None:
     account = find_account(server.paths)
+    _require_all_readers(server, [component for component, _, _ in wanted], wanted[0][1].variable)
     changes = [
         change
         for component, secret, value in wanted
@@ -100,7 +129,8 @@ def _write(server: Server, wanted: Sequence[tuple[Component, Secret, str]], word
     for component, secret, value in wanted:
         if secret.credential:
             write_credential(server, component, secret, value)
-    for change in changes:
+    # What is taken out of a file comes last: a value is in two places for a moment, never in none.
+    for change in sorted(changes, key=lambda each: not each.mode):
         if change.mode:
             write_whole(change.file, change.text, change.mode, gid=change.gid)
         else:
@@ -119,15 +149,40 @@ def _write(server: Server, wanted: Sequence[tuple[Component, Secret, str]], word
     server.say(f"used from the next start: systemctl restart {' '.join(units)}")
 
 
+def _require_all_readers(server: Server, chosen: Sequence[Component], variable: str) -> None:
+    """Raise TradingError if the variable is in a file of all components, and not all are meant.
+
+    It is taken out of that file, and another component may have it from there alone.
+    """
+    shared = server.paths.environment
+    if variable not in dict(read_variables(shared)):
+        return
+    inventory = read_inventory(server.paths)
+    declaring = [each for each in inventory.components if _declares(each, variable)]
+    names = {each.name for each in chosen}
+    others = [each.name for each in declaring or inventory.components if each.name not in names]
+    if others:
+        raise TradingError(
+            f"{variable} is in {server.paths.shown(shared)}, which is read by"
+            f" {', '.join(others)} as well; nothing was changed",
+            f"tradingctl secret {variable} --move",
+        )
+
+
+def _declares(component: Component, variable: str) -> bool:
+    return any(secret.variable == variable for secret in component.secrets)
+
+
 def _changes(
     server: Server, component: Component, secret: Secret, value: str, gid: int
 ) -> list[_Change]:
     """Return what is to be written beside a credential: nothing else may name the variable."""
     paths, variable = server.paths, secret.variable
-    changes = []
-    settings = paths.setting(f"{component.name}.env")
-    if settings.exists() and variable in dict(read_variables(settings)):
-        changes.append(_Change(settings.resolve(), _without(settings, variable)))
+    changes = [
+        _Change(settings.resolve(), _without(settings, variable))
+        for settings in _open_files(server, component)
+        if variable in dict(read_variables(settings))
+    ]
     file = paths.secret_file(component.name)
     if secret.credential:
         if file.exists() and variable in dict(read_variables(file)):

@@ -13,7 +13,13 @@ from tradingctl.doctor.diagnosis import diagnosis, diagnosis_text
 from tradingctl.errors import NotRootError
 from tradingctl.inventory import read_inventory
 from tradingctl.server import Server
-from tradingctl.set_secret import move_secret, new_value, owners_of, set_secret
+from tradingctl.set_secret import (
+    move_secret,
+    new_value,
+    owners_of,
+    set_secret,
+    undeclared_owners,
+)
 
 
 def add_commands(commands: Commands) -> None:
@@ -49,11 +55,16 @@ def _doctor(server: Server, arguments: argparse.Namespace) -> int:
 
 def _secret(server: Server, arguments: argparse.Namespace) -> int:
     server.require_root(f"secret {arguments.variable}")
-    owners = owners_of(read_inventory(server.paths), arguments.variable, arguments.component)
+    inventory, variable = read_inventory(server.paths), arguments.variable
+    declared = {each.variable for component in inventory.components for each in component.secrets}
+    if arguments.move and variable not in declared:
+        move_secret(server, undeclared_owners(server, inventory, variable, arguments.component))
+        return 0
+    owners = owners_of(inventory, variable, arguments.component)
     if arguments.move:
         move_secret(server, owners)
     else:
-        value = new_value(owners) if arguments.generate else _asked(arguments.variable)
+        value = new_value(owners) if arguments.generate else _asked(variable)
         set_secret(server, owners, value)
     return 0
 

@@ -20,7 +20,7 @@ def diagnosis(server: Server, inventory: Inventory) -> list[Complaint]:
     held = holdings(server, inventory)
     found = [
         *value_complaints(server, inventory, held),
-        *undeclared_complaints(server, held),
+        *undeclared_complaints(server, inventory, held),
         *rights_complaints(server, find_account(server.paths)),
         *exposure_complaints(server, inventory, values_looked_for(held)),
         *environment_complaints(server, inventory),

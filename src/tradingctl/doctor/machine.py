@@ -35,15 +35,18 @@ def environment_complaints(server: Server, inventory: Inventory) -> Iterator[Com
             )  # fmt: skip
 
 
-def undeclared_complaints(server: Server, held: Sequence[Holding]) -> Iterator[Complaint]:
+def undeclared_complaints(
+    server: Server, inventory: Inventory, held: Sequence[Holding]
+) -> Iterator[Complaint]:
     """Give secrets by their names, that no component declares, in files that all can read."""
+    declared = {each.variable for component in inventory.components for each in component.secrets}
     for holding in held:
-        if holding.open and not holding.declared:
-            file = shlex.quote(server.paths.shown(holding.file))
-            target = server.paths.shown(server.paths.secret_file(holding.component))
-            line = f"'/^ *{holding.variable} *=/"
+        if holding.open and holding.variable not in declared:
+            # What is in a file of all components is moved for all of them.
+            shared = holding.file == server.paths.environment
+            only = "" if shared else f" --component {holding.component}"
             yield Complaint(
                 Severity.HIGH, "open to others", server.paths.shown(holding.file),
                 holding.variable, "by its name a secret, and every user can read the file",
-                f"sed -n {line}p' {file} >> {shlex.quote(target)} && sed -i {line}d' {file}",
+                f"tradingctl secret {holding.variable} --move{only}",
             )  # fmt: skip

@@ -96,9 +96,11 @@ def _misplaced(
     server: Server, component: Component, secret: Secret, values: Sequence[Holding]
 ) -> Iterator[Complaint]:
     own = server.paths.credential_file(component.name, secret.variable)
-    move = f"tradingctl secret {secret.variable} --move --component {component.name}"
     for holding in values:
         where = server.paths.shown(holding.file)
+        move = f"tradingctl secret {secret.variable} --move"
+        if holding.file != server.paths.environment:  # which all components read
+            move += f" --component {component.name}"
         if holding.open:
             yield Complaint(
                 Severity.HIGH, "open to others", where, secret.variable,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.tradingctl.fakes import Machine, stream, stream_unit
 
+from tradingctl import files
 from tradingctl.cli import main
 from tradingctl.deploy.history import read_events
 from tradingctl.description import Component, Secret
@@ -141,6 +143,70 @@ def test_an_undeclared_one_is_refused_with_those_there_are(stack: Machine) -> No
 def test_moving_what_is_not_there_is_refused(stack: Machine) -> None:
     assert main(["secret", "KEY", "--move"], stack.server) == 5
     assert "feed has no KEY yet" in stack.err.getvalue()
+
+
+SHARED = "etc/trading/environment"
+
+
+@pytest.mark.parametrize("move", [True, False])
+def test_a_credential_leaves_the_file_of_all_components(
+    stack: Machine, monkeypatch: pytest.MonkeyPatch, move: bool
+) -> None:
+    stack.write(SHARED, "TRADING_ENVIRONMENT=staging\nKEY=old\n")
+    given(monkeypatch, "new\n")
+    assert main(["secret", "KEY", *["--move"] * move], stack.server) == 0
+    assert (stack.root / KEY_FILE).read_text() == ("old" if move else "new")
+    assert (stack.root / SHARED).read_text() == "TRADING_ENVIRONMENT=staging\n"
+
+
+def test_what_all_read_is_moved_for_all_or_not_at_all(stack: Machine) -> None:
+    stack.write(SHARED, "TOKEN=abc\n")
+    assert main(["secret", "TOKEN", "--move", "--component", "web"], stack.server) == 5
+    assert "which is read by api as well; nothing was changed" in stack.err.getvalue()
+    assert "next: tradingctl secret TOKEN --move" in stack.err.getvalue()
+    assert (stack.root / SHARED).read_text() == "TOKEN=abc\n"
+    assert not (stack.root / WEB).exists()
+    assert main(["secret", "TOKEN", "--move"], stack.server) == 0
+    assert (stack.root / SHARED).read_text() == ""
+    assert variables(stack, API)["TOKEN"] == variables(stack, WEB)["TOKEN"] == "abc"
+
+
+def test_one_that_nobody_declares_is_moved_as_a_line_of_its_own(stack: Machine) -> None:
+    stack.write(API, "TOKEN=abc")  # the last line does not end
+    stack.write("etc/trading/api.env", "IB_PASSWORD=hush\nA=1\n")
+    assert main(["secret", "IB_PASSWORD", "--move", "--component", "api"], stack.server) == 0
+    assert variables(stack, API) == {"TOKEN": "abc", "IB_PASSWORD": "hush"}
+    assert (stack.root / "etc/trading/api.env").read_text() == "A=1\n"
+    assert not (stack.root / WEB).exists()
+    assert "hush" not in stack.out.getvalue() + stack.err.getvalue()
+
+
+def test_one_that_nobody_declares_stays_with_all_who_read_it(stack: Machine) -> None:
+    stack.write(SHARED, "IB_PASSWORD=hush\nTRADING_ENVIRONMENT=staging\n")
+    assert main(["secret", "IB_PASSWORD", "--move", "--component", "api"], stack.server) == 5
+    assert main(["secret", "IB_PASSWORD", "--move"], stack.server) == 0
+    for file in (API, WEB, FEED):
+        assert variables(stack, file)["IB_PASSWORD"] == "hush"
+    assert main(["secret", "TRADING_ENVIRONMENT", "--move"], stack.server) == 5
+    assert (stack.root / SHARED).read_text() == "TRADING_ENVIRONMENT=staging\n"
+
+
+def test_what_is_moved_is_at_no_moment_nowhere(
+    stack: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.write("etc/trading/api.env", "TOKEN=abc\n")
+    stack.write("etc/trading/web.env", "TOKEN=abc\n")
+    write_whole = files.write_whole
+
+    def watched(*given: Any, **named: Any) -> None:
+        write_whole(*given, **named)
+        for name in ("api", "web"):
+            places = (f"etc/trading/{name}.env", f"etc/trading/secrets/{name}.env")
+            assert any("TOKEN" in variables(stack, each) for each in places)
+
+    monkeypatch.setattr("tradingctl.set_secret.write_whole", watched)
+    assert main(["secret", "TOKEN", "--move"], stack.server) == 0
+    assert variables(stack, "etc/trading/api.env") == {}
 
 
 def test_a_link_of_the_administrators_is_followed(stack: Machine) -> None:

@@ -32,6 +32,8 @@ KEY_VALUE = "keykeykeykeykey123"
 API = "etc/trading/secrets/api.env"
 WEB = "etc/trading/secrets/web.env"
 FEED = "etc/trading/secrets/feed.env"
+ENVIRONMENT = "etc/trading/environment"
+PRODUCTION = "TRADING_ENVIRONMENT=production\n"
 KEY_FILE = "etc/trading/secrets/feed/EODHD_API_KEY"
 
 
@@ -140,8 +142,17 @@ CASES: dict[str, tuple[Spoiler, str, Severity, str, str, str]] = {
     "undeclared among the settings": (
         lambda m: write(m, "etc/trading/api.env", f"IB_PASSWORD={VALUE}\n", 0o644),
         "open to others", Severity.HIGH, "/etc/trading/api.env", "IB_PASSWORD",
-        "sed -n '/^ *IB_PASSWORD *=/p' /etc/trading/api.env >> /etc/trading/secrets/api.env"
-        " && sed -i '/^ *IB_PASSWORD *=/d' /etc/trading/api.env",
+        "tradingctl secret IB_PASSWORD --move --component api",
+    ),
+    "undeclared in the file of all": (
+        lambda m: write(m, ENVIRONMENT, f"{PRODUCTION}IB_PASSWORD={VALUE}\n", 0o644),
+        "open to others", Severity.HIGH, f"/{ENVIRONMENT}", "IB_PASSWORD",
+        "tradingctl secret IB_PASSWORD --move",
+    ),
+    "declared in the file of all": (
+        lambda m: write(m, ENVIRONMENT, f"{PRODUCTION}AT_BEARER_TOKEN={TOKEN_VALUE}\n", 0o644),
+        "open to others", Severity.HIGH, f"/{ENVIRONMENT}", "AT_BEARER_TOKEN",
+        "tradingctl secret AT_BEARER_TOKEN --move",
     ),
     "a file for everybody": (
         lambda m: (m.root / API).chmod(0o644),
@@ -259,6 +270,18 @@ def test_what_is_wrong_is_found_with_its_remedy(healthy: Machine, case: str) -> 
     assert (complaint.where, complaint.key) == (where, key)
     assert complaint.fix == fix
     assert main(["doctor"], healthy.server) == 1
+
+
+@pytest.mark.parametrize("case", ["declared in the file of all", "undeclared in the file of all"])
+@pytest.mark.parametrize("ending", ["\n", ""])
+def test_what_is_moved_is_not_complained_of_any_more(
+    healthy: Machine, case: str, ending: str
+) -> None:
+    CASES[case][0](healthy)
+    write(healthy, API, f"AT_BEARER_TOKEN={TOKEN_VALUE}{ending}")
+    (complaint,) = found(healthy)
+    assert main(complaint.fix.split()[1:], healthy.server) == 0
+    assert found(healthy) == []
 
 
 def removed(file: Path) -> Path:
