@@ -331,11 +331,38 @@ def adoption_notes(server: Server) -> list[str]:
                 f"what was installed by hand ({names}) is taken over, and the packaged services are"
                 " not verified yet; next: tradingctl adopt"
             )
-    components = {name: each for each in read(server.paths) for name in each.components}
-    back = sorted(name for name, each in components.items() if each.state in GAVE_BACK)
+    back = sorted(_given_back(server))
     if back:
         notes.append(
             f"of {', '.join(back)} what was installed by hand is in service; to take it over:"
             " tradingctl adopt"
         )
+    if found := not_backed_up(server):
+        notes.append(found)
     return notes
+
+
+def _given_back(server: Server) -> dict[str, Adoption]:
+    """Return the components whose services are those installed by hand again, with the record."""
+    components = {name: each for each in read(server.paths) for name in each.components}
+    return {name: each for name, each in components.items() if each.state in GAVE_BACK}
+
+
+def not_backed_up(server: Server) -> str:
+    """Return a sentence about databases in use that no backup has; empty for none.
+
+    They are where they were by hand, and what is declared, and backed up, is in the state of the
+    packages. Raises AdoptionError.
+    """
+    files = sorted(
+        step.source
+        for name, each in _given_back(server).items()
+        for step in each.of(Kind.DATABASE)
+        if step.component == name
+    )
+    if not files:
+        return ""
+    return (
+        f"NOT BACKED UP, because what was installed by hand uses them again: {', '.join(files)};"
+        f" next: sqlite3 {files[0]} '.backup COPY', or tradingctl adopt"
+    )

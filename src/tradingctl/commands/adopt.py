@@ -123,6 +123,8 @@ def _undo(server: Server, arguments: argparse.Namespace) -> int:
     server.say(
         "the packages stay installed and leave this alone; to take it over again: tradingctl adopt"
     )
+    if found := installation.not_backed_up(server):
+        server.warn(f"WARNING: {found}")
     return 1 if failed else 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from tradingctl.adopt.installation import not_backed_up
 from tradingctl.backup import (
     artifacts,
     catalogue,
@@ -80,6 +81,8 @@ def _backup(server: Server, arguments: argparse.Namespace) -> int:
         decisions = regular.prune(server, manual_too=True) if arguments.prune else ()
         run = regular.Run(backup, "asked for", decisions)
     seconds = server.clock.now() - began
+    if not arguments.timer and (found := not_backed_up(server)):
+        server.warn(f"WARNING: {found}")
     if arguments.json:
         removed = [each.id for each in run.decisions if not each.stays]
         _say_json(server, _data(run.backup), reason=run.reason, removed=removed, seconds=seconds)

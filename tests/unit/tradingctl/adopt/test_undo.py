@@ -109,3 +109,18 @@ def test_what_was_cut_short_is_put_back_when_it_is_agreed_to(
     assert world.run("adopt", "--undo") == 0, world.said
     assert world.look() == before
     assert world.state == State.REVERSED
+
+
+def test_databases_that_no_backup_has_are_named_wherever_one_looks(world: World) -> None:
+    assert world.install() == 0, world.said
+    installation.accepted(world.machine.server)
+    warning = "NOT BACKED UP, because what was installed by hand uses them again:"
+    warning += f" {world.old_database}"
+    for command in ("status", "backup"):
+        world.run(command)
+        assert "NOT BACKED UP" not in world.said
+    assert world.run("adopt", "--undo", "--yes") == 0
+    assert f"WARNING: {warning}; next: sqlite3" in world.said
+    for command in ("status", "backup"):
+        world.run(command)
+        assert warning in world.said
