@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from debstack.render import templates_folder
 
 pytestmark = pytest.mark.build
 
+GOLDEN = Path(__file__).parents[1] / "golden"
+API = "automatictrader-api"
 UNIT = "web.service"
 BY_HAND = f"/etc/systemd/system/{UNIT}"
 INSTALL = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
@@ -61,3 +65,71 @@ def test_a_purge_removes_what_enabled_the_packaged_unit(tmp_path: Path) -> None:
     link = enabled(tmp_path, f"/lib/systemd/system/{UNIT}")
     purge(tmp_path)
     assert not link.is_symlink()
+
+
+def purged(root: Path, script: str) -> str:
+    """Run a postrm as a purge does, with every path below ``root``; return what it says."""
+    text = (GOLDEN / script / "debian/postrm").read_text().removeprefix("#!/bin/sh\n")
+    text = re.sub(r"(?<!\w)/(?=(?:etc|opt|usr|var)/)", f"{root}/", text)
+    # Nothing of the machine that runs the tests is in reach.
+    others = text.replace(f"{root}/", "").replace("$DPKG_ROOT/etc/", "").replace("/dev/null", "")
+    assert not re.search(r"(?<![\w*\"}])/(?!lib/systemd)\w", others)
+    programs = root / "programs"  # and none of the host's own registers, such as ucf's
+    programs.mkdir(exist_ok=True)
+    for name in ("find", "rm", "rmdir"):
+        (programs / name).unlink(missing_ok=True)
+        (programs / name).symlink_to(str(shutil.which(name)))
+    done = subprocess.run(
+        ["/bin/sh", "-c", text, "postrm", "purge"],
+        env={"PATH": str(programs), "DPKG_ROOT": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stderr
+
+
+def left(root: Path) -> set[str]:
+    """Return the files below ``root``."""
+    found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    return {each for each in found if not each.startswith("programs/")}
+
+
+def laid_out(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("secret\n")
+
+
+STAMP = "20261124T030000Z"
+SECRET = f"etc/trading/secrets/{API}.env"
+RECORD = "var/lib/trading/adoption/record.json"
+COPY = f"var/lib/trading/adoption/settings/{STAMP}/{API}.env"
+
+
+def test_a_purge_takes_secrets_that_were_put_aside_or_copied(tmp_path: Path) -> None:
+    aside = [f"{SECRET}.{word}-{STAMP}" for word in ("undone", "before-adoption", "before-restore")]
+    other = f"{SECRET}.by-me", "etc/trading/secrets/traderunner.env"
+    laid_out(tmp_path, SECRET, *aside, COPY, RECORD, *other)
+    purged(tmp_path, f"component/{API}")
+    assert left(tmp_path) == {RECORD, *other}
+
+
+def test_a_purge_forgets_an_adoption_of_which_nothing_is_left(tmp_path: Path) -> None:
+    laid_out(tmp_path, RECORD, COPY, f"var/lib/trading/adoption/owners/{STAMP}/x.json.done")
+    assert "by hand" not in purged(tmp_path, "common/traderunner-common")
+    assert left(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "opt/trading/adopted/traderunner/.env",
+        f"var/lib/trading/adoption/units/{STAMP}/{UNIT}",
+        f"var/lib/trading/adoption/crontabs/{STAMP}-0-admin",
+    ],
+)
+def test_a_purge_leaves_what_was_installed_by_hand_and_says_so(tmp_path: Path, kept: str) -> None:
+    laid_out(tmp_path, RECORD, COPY, kept)
+    assert "what was installed by hand stays in" in purged(tmp_path, "common/traderunner-common")
+    assert left(tmp_path) == {RECORD, kept}
