@@ -278,7 +278,7 @@ def resume(server: Server, forward: bool = False) -> bool:
 def at_boot(server: Server, unverified: bool) -> bool:
     """Put back, before services start, what was cut short; ``unverified`` also what was not.
 
-    Nothing is started: systemd does that next.
+    Nothing is waited for: systemd starts the services next.
     """
     last = current(server.paths)
     states: Collection[State] = (*UNDER_WAY, *([State.ADOPTED] if unverified else []))

@@ -48,9 +48,9 @@ def give_back(
 ) -> GivenBack:
     """Reverse ``adoption``; ``state`` says why: REVERSING or UNDOING.
 
-    Without ``start``, at boot, nothing is stopped or started: systemd itself will start what is
-    enabled. Raises AdoptionError, BackupError, OSError; what was not done then is done by the
-    next call.
+    Without ``start``, at boot, nothing is stopped, and nothing is waited for: systemd itself will
+    start what is enabled, and is told of what it does not know yet. Raises AdoptionError,
+    BackupError, OSError; what was not done then is done by the next call.
     """
     stamp = server.wall().strftime("%Y%m%dT%H%M%SZ")
     adoption = set_state(server, adoption, state)
@@ -74,7 +74,7 @@ def give_back(
     apply.release(server, adoption)
     if not systemd.absence(server):
         systemd.reload(server)
-    failed = _start(server, adoption) if start else []
+    failed = _start(server, adoption) if start else _enqueue(server, inventory, adoption)
     tree.remove(server.paths.adoption / "settings" / adoption.stamp)
     ended = State.UNDONE if state is State.UNDOING else State.REVERSED
     set_state(server, adoption, ended)
@@ -340,6 +340,20 @@ def unmask(server: Server, adoption: Adoption) -> None:
         place = server.paths.local_units / name
         if is_mask(place):
             place.unlink()
+
+
+def _enqueue(server: Server, inventory: Inventory, adoption: Adoption) -> list[str]:
+    """Have systemd start, at boot, enabled units whose names no packaged unit has; none fails here.
+
+    When they were enabled again it had decided already what to start, by the names of the packaged.
+    """
+    if systemd.absence(server):
+        return []
+    packaged = {service(unit.name) for unit in _units(inventory, adoption)}
+    names = [unit.name for unit in reversed(adoption.units) if unit.enabled]
+    if own := [name for name in names if name not in packaged]:
+        server.runner.run(["systemctl", "start", "--no-block", *own])
+    return []
 
 
 def _start(server: Server, adoption: Adoption) -> list[str]:
