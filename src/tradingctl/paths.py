@@ -144,8 +144,8 @@ class Paths:
 
     @property
     def unit_overrides(self) -> tuple[Path, ...]:
-        """Where the administrator puts units and drop-ins, and where those put aside lie."""
-        return (self.local_units, self.runtime_units, self.adoption / "units")
+        """Where the administrator puts units and drop-ins."""
+        return (self.local_units, self.runtime_units)
 
     @property
     def local_units(self) -> Path:

@@ -15,6 +15,9 @@ from tradingctl.server import Server
 ADOPTED = "adopted"
 """Below /opt/trading: the trees that were laid out by hand, put aside."""
 
+KEPT_BY_HAND = ("crontabs", "owners/*", "settings/*", "units/*")
+"""Below /var/lib/trading/adoption: directories of what was moved aside, or copied from there."""
+
 
 def rights_complaints(server: Server, account: Account) -> Iterator[Complaint]:
     """Give the files whose owner or rights are wrong, those of trees laid out by hand too."""
@@ -32,12 +35,18 @@ def rights_complaints(server: Server, account: Account) -> Iterator[Complaint]:
         for file in sorted(paths.backups.glob("*/settings/**/*")):
             if file.is_file() and not file.is_symlink():
                 yield from _wrong(server, file, 0o600, "root", account)
+    for folder in KEPT_BY_HAND:
+        for kept in sorted(paths.adoption.glob(folder)):
+            yield from _wrong(server, kept, 0o700, "root", account)
     for file in hand_made(paths.base):
         yield from _open(server, file)
 
 
 def hand_made(base: Path) -> Iterator[Path]:
-    """Give what may hold secrets in the trees that were laid out by hand, and in copies of them."""
+    """Give what may hold secrets in the trees that were laid out by hand, and in copies of them.
+
+    A tree may be a link to where it lies.
+    """
     trees = [*_folders(base), *_folders(base / ADOPTED)]
     for tree in trees:
         if tree.name not in ("releases", ADOPTED, "backups"):
@@ -50,9 +59,12 @@ def hand_made(base: Path) -> Iterator[Path]:
 
 
 def _folders(folder: Path) -> list[Path]:
+    """Return the directories in one, and links to some elsewhere; none of the packages' own."""
     if not folder.is_dir():
         return []
-    return [each for each in sorted(folder.iterdir()) if each.is_dir() and not each.is_symlink()]
+    own = (folder / "releases").resolve()
+    found = [each for each in sorted(folder.iterdir()) if each.is_dir()]
+    return [each for each in found if not each.resolve().is_relative_to(own)]
 
 
 def trusted(server: Server) -> int:

@@ -34,6 +34,7 @@ WEB = "etc/trading/secrets/web.env"
 FEED = "etc/trading/secrets/feed.env"
 ENVIRONMENT = "etc/trading/environment"
 PRODUCTION = "TRADING_ENVIRONMENT=production\n"
+ASIDE = "var/lib/trading/adoption/units/20261124T030000Z"
 KEY_FILE = "etc/trading/secrets/feed/EODHD_API_KEY"
 
 
@@ -203,6 +204,27 @@ CASES: dict[str, tuple[Spoiler, str, Severity, str, str, str]] = {
         "open to others", Severity.HIGH, "/opt/trading/adopted/api/.env.bak", "",
         "chmod 600 /opt/trading/adopted/api/.env.bak",
     ),
+    "an adopted tree that is a link": (
+        lambda m: (
+            write(m, "srv/api/.env", f"X={VALUE}\n", 0o644),
+            linked(m, "opt/trading/adopted/api", "srv/api"),
+        )[0],
+        "open to others", Severity.HIGH, "/opt/trading/adopted/api/.env", "",
+        "chmod 600 /opt/trading/adopted/api/.env",
+    ),
+    "a tree that is a link": (
+        lambda m: (
+            write(m, "srv/api/.env", f"X={VALUE}\n", 0o644),
+            linked(m, "opt/trading/api", "srv/api"),
+        )[0],
+        "open to others", Severity.HIGH, "/opt/trading/api/.env", "",
+        "chmod 600 /opt/trading/api/.env",
+    ),
+    "a unit put aside": (
+        lambda m: write(m, f"{ASIDE}/web.service", f"Environment=X={VALUE}\n").parent.chmod(0o755),
+        "rights", Severity.HIGH, f"/{ASIDE}", "",
+        f"chown root:root /{ASIDE} && chmod 0700 /{ASIDE}",
+    ),
     "an archive of one": (
         lambda m: write(m, "opt/trading/backups/api_1.tar.gz", "", 0o644),
         "open to others", Severity.HIGH, "/opt/trading/backups/api_1.tar.gz", "",
@@ -256,6 +278,13 @@ CASES: dict[str, tuple[Spoiler, str, Severity, str, str, str]] = {
 }  # fmt: skip
 
 
+def linked(machine: Machine, link: str, target: str) -> Path:
+    place = machine.root / link
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(machine.root / target)
+    return place
+
+
 def arguments(machine: Machine, line: str) -> None:
     machine.process(77, "/", "/system.slice/web.service")
     (machine.root / "proc/77/cmdline").write_bytes(line.encode())
@@ -302,6 +331,13 @@ ALLOWED: dict[str, Spoiler] = {
         write(m, "opt/trading/old/.env", "", 0o644).parent.chmod(0o700)
     ),
     "release of ours": lambda m: write(m, "opt/trading/releases/.env", "", 0o644),
+    "release of ours by its link": lambda m: (
+        write(m, "opt/trading/releases/api/1/.env", "", 0o644),
+        linked(m, "opt/trading/api", "opt/trading/releases/api/1"),
+    ),
+    "unit put aside that nobody else can reach": lambda m: write(
+        m, f"{ASIDE}/web.service", f"[Service]\nEnvironment=DASHBOARD_PASS={VALUE}\n", 0o644
+    ).parent.chmod(0o700),
     "unit of somebody else": lambda m: write(
         m, "etc/systemd/system/other.service", "[Service]\nEnvironment=X_PASSWORD=x\n"
     ),
