@@ -41,6 +41,7 @@ from tests.system.stack import (
     ARCHIVE,
     UNITS,
     active_units,
+    apt,
     assert_healthy,
     install_stack,
     planned_intent,
@@ -242,6 +243,24 @@ def test_undo_after_a_day_loses_nothing(hand_made: HandMade, releases: Releases)
         assert_healthy(machine)
         assert_settings_in_force(machine)
         assert exists(machine, report)
+
+
+def test_purge_after_an_undo_leaves_everything_by_hand(hand_made: HandMade, slim: Project) -> None:
+    with hand_made_server(hand_made, slim) as machine:
+        say_production(machine)
+        before = look_at(machine)
+        install_stack(machine)
+        undone = tradingctl(machine, "adopt", "--undo", "--yes")
+        assert undone.returncode == 0, undone.output
+        # dpkg's helper knows the links that enable the units since then.
+        packages = ["traderunner-stack", "automatictrader-api", "marketdata-stream", "traderunner"]
+        machine.run("apt-get", "install", "--reinstall", "--yes", *packages[1:])
+        apt(machine, "purge", "--allow-remove-essential", *packages, "traderunner-common")
+        assert look_at(machine).differs(before) == []
+        machine.reboot(degraded_ok=True)
+        await_by_hand(machine)
+        for unit in UNITS:
+            assert machine.systemctl_show(f"{unit}.service")["UnitFileState"] == "enabled"
 
 
 def test_worker_that_was_put_aside_sends_nothing_after_a_reboot_either(
