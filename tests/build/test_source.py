@@ -31,7 +31,7 @@ BUILD = "dpkg-buildpackage --unsigned-source --unsigned-changes --build=binary"
 @pytest.fixture(scope="module")
 def sources(built: BuiltProject) -> dict[str, Path]:
     """Return the .dsc of each package of the built release."""
-    built.project.need("source")
+    built.project.need("source", "--target", "bookworm")
     (folder,) = built.project.dist.glob("source/*/bookworm")
     return {each.name.partition("_")[0]: each for each in folder.glob("*.dsc")}
 
@@ -162,7 +162,7 @@ def test_another_project_folder_gives_the_same_source_packages(
 ) -> None:
     environment = {"TZ": "Asia/Tokyo", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "7"}
     other = built.project.fork(tmp_path / "another place", environment)
-    other.need("source", SMALL, "traderunner-stack")
+    other.need("source", "--target", "bookworm", SMALL, "traderunner-stack")
     files = list(other.dist.glob("source/*/*/*"))
     assert len(files) == 5 + 2
     there = {each.name: sha256(each) for each in files}
