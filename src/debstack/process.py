@@ -33,6 +33,7 @@ _PACKAGE_OF = {
     "apt-ftparchive": "apt-utils",
     "bwrap": "bubblewrap",
     "dpkg-buildpackage": "dpkg-dev",
+    "dpkg-source": "dpkg-dev",
     "dh": "debhelper",
     "gpg": "gpg",
     "gpgv": "gpgv",

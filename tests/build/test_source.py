@@ -68,8 +68,8 @@ def test_components_have_the_wheels_and_the_commit_as_tarballs(sources: dict[str
     upstream = f"{SMALL}_{dsc['Version'].rpartition('-')[0]}"
     assert set(_files(sources[SMALL])) == {
         f"{upstream}.orig.tar.xz",
-        f"{upstream}.orig-wheelhouse.tar.gz",
-        f"{upstream}.orig-debstack.tar.xz",
+        f"{upstream}.orig-wheelhouse-bookworm.tar.gz",
+        f"{upstream}.orig-debstack-bookworm.tar.xz",
         f"{SMALL}_{dsc['Version']}.debian.tar.xz",
     }
     assert Dsc(sources["traderunner-stack"].read_text("utf-8"))["Format"] == "3.0 (native)"
@@ -89,20 +89,20 @@ def test_a_clean_root_without_a_network_gives_the_same_package(
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        ("for wheel in wheelhouse/wheels/*/fastapi-*.whl; do echo >> $wheel; done",
+        ("for wheel in wheelhouse-bookworm/wheels/*/fastapi-*.whl; do echo >> $wheel; done",
          r"wheel\(s\) in \S+ are not the locked ones"),
-        ("for wheel in wheelhouse/wheels/*/uv-*.whl; do echo >> $wheel; done",
+        ("for wheel in wheelhouse-bookworm/wheels/*/uv-*.whl; do echo >> $wheel; done",
          r"uv 0\S+: expected sha256"),
-        ("rm wheelhouse/wheels/*/fastapi-*.whl", "wheels are not in"),
+        ("rm wheelhouse-bookworm/wheels/*/fastapi-*.whl", "wheels are not in"),
         ("echo >> source/pyproject.toml", "the files in source/ are not those of commit"),
         ("touch source/another.py", "the files in source/ are not those of commit"),
-        ("echo >> debstack/src/debstack/steps/venv.py",
-         "debstack/ of marketdata-stream was changed"),
-        ("echo >> debstack/debian-templates/component/debian/postinst",
-         "debstack/ of marketdata-stream was changed"),
-        ("sed -i s/8090/8091/ debstack/packaging/components/marketdata-stream.toml",
-         "debstack/ of marketdata-stream was changed"),
-        ("sed -i 's/^fastapi==/fastapi==1/' debstack/packaging/locks/bookworm/*stream.txt",
+        ("echo >> debstack-bookworm/src/debstack/steps/venv.py",
+         "debstack-bookworm/ of marketdata-stream was changed"),
+        ("echo >> debstack-bookworm/debian-templates/component/debian/postinst",
+         "debstack-bookworm/ of marketdata-stream was changed"),
+        ("sed -i s/8090/8091/ debstack-bookworm/packaging/components/marketdata-stream.toml",
+         "debstack-bookworm/ of marketdata-stream was changed"),
+        ("sed -i 's/^fastapi==/fastapi==1/' debstack-bookworm/packaging/locks/bookworm/*stream.txt",
          "is not a wheel of fastapi"),
     ],
 )  # fmt: skip
@@ -191,7 +191,7 @@ def test_dpkg_source_unpacks_all_of_it(sources: dict[str, Path], tmp_path: Path)
         folder = tmp_path / package
         Runner().run(["dpkg-source", "--no-check", "--extract", sources[package], folder])
         assert (folder / "debian/rules").stat().st_mode & 0o100
-        assert (folder / "debstack/src/debstack/__main__.py").is_file()
+        assert (folder / "debstack-bookworm/src/debstack/__main__.py").is_file()
         assert (folder / "source").is_dir() == (package in PACKAGES[:3])
 
 

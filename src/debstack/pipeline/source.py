@@ -18,14 +18,14 @@ from debian.deb822 import Deb822
 from debstack.model.uv import uv_lock
 from debstack.pipeline import accounting, contents
 from debstack.pipeline.assemble import Parts, assemble
-from debstack.pipeline.carried import FOLDER, SOURCE, WHEELHOUSE, carried
+from debstack.pipeline.carried import SOURCE, carried, project_folder, wheelhouse_folder
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.dependencies import dependencies
 from debstack.pipeline.packages import kind_of
 from debstack.process import require
 from debstack.render import render
 from debstack.steps import stage
-from debstack.steps.source_package import Member, dsc, tarball, tree
+from debstack.steps.source_package import Member, dsc, tarball, tree, within
 from debstack.steps.wheels import cached, collect
 
 _NEEDED = (
@@ -72,9 +72,8 @@ def source(release: Release, parts: Parts, destination: Path, workshop: Workshop
 def _native(
     release: Release, parts: Parts, debian: Path, files: Path, workshop: Workshop
 ) -> list[Path]:
-    top = f"{parts.package}-{parts.version}/"
-    members = [*tree(debian), *carried(release, parts)]
-    inside = [Member(f"{top}{each.path}", each.content, each.executable) for each in members]
+    top = f"{parts.package}-{parts.version}"
+    inside = within(top, [*tree(debian), *carried(release, parts)])
     file = files / f"{parts.package}_{parts.version}.tar.xz"
     return [tarball(file, inside, release.lock.packages[parts.package].timestamp)]
 
@@ -82,7 +81,7 @@ def _native(
 def _quilt(
     release: Release, parts: Parts, debian: Path, files: Path, workshop: Workshop
 ) -> list[Path]:
-    name, version = parts.package, parts.version
+    name, version, target = parts.package, parts.version, release.target.name
     upstream = version.rpartition("-")[0]
     epoch = release.lock.packages[name].timestamp
     assert parts.tar is not None  # noqa: S101  (only components have a revision)
@@ -90,13 +89,14 @@ def _quilt(
     stage.unpack(parts.tar, commit)
     # In a folder of its own, where nothing that a farm or dpkg-source adds can be taken for a file
     # of the commit, and a debian/ of the repository is one.
-    of_commit = tree(commit, f"{name}-{upstream}/{SOURCE}/")
+    of_commit = within(f"{name}-{upstream}", tree(commit, f"{SOURCE}/"))
     wheels = _wheelhouse(release, name, workshop)
     own, ours = carried(release, parts), tree(debian / "debian", "debian/")
+    orig = f"{name}_{upstream}.orig"
     return [
-        tarball(files / f"{name}_{upstream}.orig.tar.xz", of_commit, epoch),
-        tarball(files / f"{name}_{upstream}.orig-{WHEELHOUSE}.tar.gz", wheels, epoch),
-        tarball(files / f"{name}_{upstream}.orig-{FOLDER}.tar.xz", own, epoch),
+        tarball(files / f"{orig}.tar.xz", of_commit, epoch),
+        tarball(files / f"{orig}-{wheelhouse_folder(target)}.tar.gz", wheels, epoch),
+        tarball(files / f"{orig}-{project_folder(target)}.tar.xz", own, epoch),
         tarball(files / f"{name}_{version}.debian.tar.xz", ours, epoch),
     ]
 
@@ -109,7 +109,7 @@ def _wheelhouse(release: Release, component: str, workshop: Workshop) -> list[Me
         offline=workshop.offline, vendor=workshop.vendor,
     )  # fmt: skip
     wheels = {each for lock in (uv, *dependencies(release, component)) for each in lock.wheels}
-    inside = Path(WHEELHOUSE)
+    inside = Path(wheelhouse_folder(release.target.name))
     return [
         Member(cached(inside, each).as_posix(), cached(workshop.cache, each)) for each in wheels
     ]
@@ -136,6 +136,8 @@ def _debian(release: Release, parts: Parts, folder: Path, workshop: Workshop) ->
         "source": name,
         "version": parts.version,
         "quilt": kind == "component",
+        "project": project_folder(release.target.name),
+        "wheelhouse": wheelhouse_folder(release.target.name),
         "year": release.changelog(name, parts.version, "").values()["year"],
         "architecture": control["Architecture"],
     }

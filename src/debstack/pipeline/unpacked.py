@@ -16,7 +16,13 @@ from debstack.model.places import lock_file
 from debstack.model.reading import load
 from debstack.model.uv import uv_lock
 from debstack.pipeline.assemble import Parts, assemble
-from debstack.pipeline.carried import SOURCE, WHEELHOUSE, Record, read_record, read_trusted
+from debstack.pipeline.carried import (
+    SOURCE,
+    Record,
+    read_record,
+    read_trusted,
+    wheelhouse_folder,
+)
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.dependencies import dependencies
 from debstack.pipeline.packages import input_digest
@@ -29,8 +35,8 @@ from debstack.uv_program import unpack_uv
 def assemble_unpacked(root: Path, project: Path, folder: Path, workshop: Workshop) -> None:
     """Write payload and debian/ of the source package unpacked at ``root`` into ``folder``.
 
-    ``project`` is its debstack/. Raises LockError, SourceError or DependencyError naming what is
-    not what the lock says; ``folder`` is not complete then.
+    ``project`` is debstack's folder in it. Raises LockError, SourceError or
+    DependencyError naming what is not what the lock says; ``folder`` is not complete then.
     """
     record = read_record(project)
     release = _release(project, record)
@@ -58,8 +64,8 @@ def _release(project: Path, record: Record) -> Release:
     digest = input_digest(project, name, definition, lock.components.get(name), target)
     if lock.packages[name].inputs.get(target.name) != digest:
         raise LockError(
-            f"debstack/ of {name} was changed: its code, templates and definitions are not those"
-            " that the lock names",
+            f"{project.name}/ of {name} was changed: its code, templates and definitions are not"
+            " those that the lock names",
             hint="unpack the source package anew, or make another one: debstack lock, then"
             " debstack source",
         )
@@ -84,7 +90,8 @@ def _with_wheelhouse(
     release: Release, component: str, root: Path, folder: Path, workshop: Workshop
 ) -> Workshop:
     """Return a workshop that has the wheels and the uv of the source package, and no network."""
-    own = replace(workshop, cache=root / WHEELHOUSE, offline=True, vendor=None)
+    wheelhouse = root / wheelhouse_folder(release.target.name)
+    own = replace(workshop, cache=wheelhouse, offline=True, vendor=None)
     for lock in dependencies(release, component):
         collect(lock, own.cache, release.target, own.runner, offline=True)
     (wheel,) = collect(

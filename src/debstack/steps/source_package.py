@@ -13,7 +13,7 @@ import lzma
 import tarfile
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,6 +41,11 @@ def tree(folder: Path, prefix: str = "") -> list[Member]:
         for path in sorted(folder.rglob("*"))
         if path.is_symlink() or path.is_file()
     ]
+
+
+def within(folder: str, members: Iterable[Member]) -> list[Member]:
+    """Return ``members`` as they are called in a folder of that name."""
+    return [replace(each, path=f"{folder}/{each.path}") for each in members]
 
 
 def tarball(target: Path, members: Iterable[Member], epoch: int) -> Path:

@@ -12,7 +12,7 @@ from debstack.errors import BuildError, LockError, SourceError
 from debstack.log import Log
 from debstack.model.lock import read_lock
 from debstack.pipeline.assemble import Parts, assemble
-from debstack.pipeline.carried import Record, carried, read_record, read_trusted
+from debstack.pipeline.carried import Record, carried, project_folder, read_record, read_trusted
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.packages import Names
 from debstack.pipeline.unpacked import assemble_unpacked
@@ -32,7 +32,7 @@ def parts(demo: Release, package: str) -> Parts:
 
 
 def unpack(members: list[Member], root: Path) -> Path:
-    """Write members as unpacking a source package does; return its debstack/."""
+    """Write members as unpacking a source package does; return debstack's folder."""
     for member in members:
         place = root / member.path
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def unpack(members: list[Member], root: Path) -> Path:
             place.write_bytes(member.content)
         else:
             place.symlink_to(member.content)
-    return root / "debstack"
+    return root / project_folder("bookworm")
 
 
 def workshop(folder: Path) -> Workshop:
@@ -67,7 +67,7 @@ def test_it_is_a_project_with_the_packages_own_part_of_the_lock(
 def test_nothing_of_another_release_or_machine_is_in_it(demo: Release) -> None:
     first = {each.path for each in carried(demo, parts(demo, "web"))}
     assert len(first) == len(carried(demo, parts(demo, "web")))
-    assert not {each for each in first if not each.startswith("debstack/")}
+    assert not {each for each in first if not each.startswith("debstack-bookworm/")}
     assert not {each for each in first if "/.git" in each or "__pycache__" in each}
 
 
@@ -96,7 +96,7 @@ def test_a_changed_definition_is_refused(demo: Release, tmp_path: Path) -> None:
     project = unpack(carried(demo, parts(demo, "web")), tmp_path / "unpacked")
     component = project / "packaging/components/web.toml"
     component.write_text(component.read_text().replace('summary = "', 'summary = "not '))
-    with pytest.raises(LockError, match="debstack/ of web was changed"):
+    with pytest.raises(LockError, match="debstack-bookworm/ of web was changed"):
         assemble_unpacked(tmp_path / "unpacked", project, tmp_path / "made", workshop(tmp_path))
 
 
@@ -111,6 +111,6 @@ def test_files_that_are_not_the_commits_are_refused(demo: Release, tmp_path: Pat
 @pytest.mark.parametrize("text", ["", "{}", '{"package": "web"}'])
 def test_a_folder_that_is_none_says_who_calls_this(tmp_path: Path, text: str) -> None:
     (tmp_path / "package.json").write_text(text)
-    with pytest.raises(BuildError, match="is not the debstack/ of a source package") as raised:
+    with pytest.raises(BuildError, match="is not debstack's folder in a source package") as raised:
         read_record(tmp_path)
     assert "debstack build" in raised.value.hint
