@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -139,14 +140,8 @@ def test_the_same_commit_gives_the_same_package(deb: Path, tmp_path: Path) -> No
 
 def test_lintian_finds_nothing(tools: Project) -> None:
     (signed,) = (tools.dist / "apt/pool").rglob("debstack_*.deb")
-    command = [
-        "lintian",
-        "--pedantic",
-        "--display-info",
-        "--fail-on",
-        "error,warning,pedantic,info",
-    ]
-    result = Runner().capture([*command, "--allow-root", signed], check=False)
+    command = ["lintian", "--pedantic", "--display-info", "--allow-root", signed]
+    result = Runner().capture(command, check=False)
     said = [line for line in result.text.splitlines() if not line.startswith("N: ")]
     assert said == [], "\n".join(said)
     assert result.returncode == 0, result.stderr.decode()
@@ -155,7 +150,8 @@ def test_lintian_finds_nothing(tools: Project) -> None:
 def test_the_suite_is_signed_and_verified_as_the_others(tools: Project) -> None:
     assert "good: bookworm-tools: " in tools.need("archive", "verify").stdout
     assert "bookworm-tools: nothing to do" in tools.need("refresh", "--dry-run").stdout
-    assert "bookworm-tools: signed" in tools.need("refresh", "--force").stdout
+    signed_anew = tools.need("refresh", "--force").stdout
+    assert re.search(r"^bookworm-tools in .*: signed, generation 2$", signed_anew, re.MULTILINE)
     (signed,) = (tools.dist / "apt/pool").rglob("debstack_*.deb")
     refused = tools.debstack("archive", "tool", str(signed), "--target", "nothing")
     assert refused.returncode == 2
