@@ -140,8 +140,8 @@ def test_the_same_commit_gives_the_same_package(deb: Path, tmp_path: Path) -> No
 
 def test_lintian_finds_nothing(tools: Project) -> None:
     (signed,) = (tools.dist / "apt/pool").rglob("debstack_*.deb")
-    command = ["lintian", "--pedantic", "--display-info", "--allow-root", signed]
-    result = Runner().capture(command, check=False)
+    command = ["lintian", "--pedantic", "--display-info", "--allow-root"]
+    result = Runner().capture([*command, signed], check=False)
     said = [line for line in result.text.splitlines() if not line.startswith("N: ")]
     assert said == [], "\n".join(said)
     assert result.returncode == 0, result.stderr.decode()
