@@ -62,7 +62,7 @@ def _refuse_again(server: Server, component: Component) -> None:
 
     Everything would be stopped and given back once for each component.
     """
-    last = latest(server.paths)
+    last = current(server.paths)
     if last is None or last.state is not State.REVERSED or component.name not in last.components:
         return
     if last.dpkg_run and last.dpkg_run == dpkg_run(server.paths.proc):
