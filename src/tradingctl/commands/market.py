@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tradingctl.commands.adding import Commands
+from tradingctl.deploy.store import declared
 from tradingctl.inventory import read_inventory
 from tradingctl.market.session import close_market, open_market
 from tradingctl.market.waiting import wait_for_packages
@@ -29,5 +30,7 @@ def _market(server: Server, arguments: argparse.Namespace) -> int:
     server.require_root(f"market {arguments.what}")
     if arguments.wait and not wait_for_packages(server, WAIT_SECONDS):
         server.warn("warning: apt or dpkg still works; not waiting any longer")
-    change = open_market if arguments.what == "open" else close_market
-    return change(server, read_inventory(server.paths), arguments.force)
+    if arguments.what == "open":
+        return open_market(server, read_inventory(server.paths), arguments.force)
+    # What cannot be read is no reason to let a worker run on.
+    return close_market(server, declared(server), arguments.force)

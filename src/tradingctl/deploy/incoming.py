@@ -6,7 +6,6 @@ preinst of each package for what dpkg does without apt.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from tradingctl.deploy.rollback import is_rollback
 from tradingctl.deploy.space import require_space
 from tradingctl.deploy.transaction import APT, DPKG, UNFINISHED, State, new_transaction, untouched
 from tradingctl.errors import NothingInstalledError, TradingError, VetoError
-from tradingctl.inventory import STACK, Inventory, package_states, read_inventory
+from tradingctl.inventory import STACK, package_states, read_inventory
 from tradingctl.market.window import require_open
 from tradingctl.server import Server
 
@@ -155,28 +154,8 @@ def _require(server: Server, release: str, debs: Sequence[Deb], upgrade: bool) -
         require_open(server)
     require_space(server.paths, debs)
     if upgrade:
-        take(server, _declared(server), "upgrade", release)
+        take(server, store.declared(server), "upgrade", release)
         require_space(server.paths, debs)  # also beside the backup
-
-
-def _declared(server: Server) -> Inventory:
-    """Return what says which databases there are.
-
-    A description that cannot be read must not bar the installation that mends it; then that of the
-    release that was verified last says it. Raises TradingError when there is none.
-    """
-    try:
-        return read_inventory(server.paths)
-    except TradingError as error:
-        for kept in store.kept_releases(server.paths):
-            with contextlib.suppress(TradingError):
-                inventory = store.inventory_of(server.paths, kept)
-                server.warn(
-                    f"warning: {error.message}; the databases of release {kept.release} are"
-                    " backed up"
-                )
-                return inventory
-        raise
 
 
 def _is_open(server: Server, incoming: Mapping[str, str]) -> bool:

@@ -22,7 +22,7 @@ from tradingctl.deploy.keptkeys import keep_signers
 from tradingctl.description import Component, Stack, Unit
 from tradingctl.errors import ProgramFailedError, StoreError, TradingError
 from tradingctl.files import sha256, sync_directory, sync_file, write_whole
-from tradingctl.inventory import Inventory, read_inventory_at, service
+from tradingctl.inventory import Inventory, read_inventory, read_inventory_at, service
 from tradingctl.paths import Paths
 from tradingctl.server import Server
 
@@ -115,6 +115,26 @@ def inventory_of(paths: Paths, kept: Kept) -> Inventory:
         return read_inventory_at(folder / "components", folder / "stack.json")
     except TradingError as error:
         raise StoreError(error.message, "tradingctl rollback --dry-run") from error
+
+
+def declared(server: Server) -> Inventory:
+    """Return what is installed, by its own descriptions or those of the last verified release.
+
+    For what must happen although a description cannot be read, such as the backup before what mends
+    it. Raises TradingError when there is none.
+    """
+    try:
+        return read_inventory(server.paths)
+    except TradingError as error:
+        for kept in kept_releases(server.paths):
+            with contextlib.suppress(TradingError):
+                inventory = inventory_of(server.paths, kept)
+                server.warn(
+                    f"warning: {error.message}; what release {kept.release} has of services and"
+                    " databases is gone by"
+                )
+                return inventory
+        raise
 
 
 def dropped_units(paths: Paths, component: Component) -> list[Unit]:

@@ -259,7 +259,7 @@ def test_a_description_that_cannot_be_read_is_mended_by_the_command_that_is_prin
     assert f"next: apt-get install --reinstall {STREAM}\n" in world.said()
     deb = world.publish("1")[STREAM]
     pre_install(world, protocol({STREAM: deb}))
-    assert "the databases of release 1 are backed up" in world.said()
+    assert "what release 1 has of services and databases is gone by" in world.said()
     assert [each.name for each in world.backed_up] == [STREAM]
     assert world.dpkg.run(["dpkg", "--install", str(deb)], extra={HELD: "true"}).code == 0
     assert world.tradingctl("status") == 0
@@ -279,6 +279,16 @@ def test_a_file_that_is_no_package_is_named(world: World) -> None:
     with pytest.raises(TradingError, match=f"{there} is not a package"):
         pre_install(world, protocol({STACK: there}))
     assert world.pending is None
+
+
+def test_the_market_closes_although_a_description_cannot_be_read(world: World) -> None:
+    world.machine.write("usr/share/trading/nyse-holidays", "")
+    world.machine.write(f"usr/share/trading/components/{STREAM}.json", "")
+    running = world.dpkg.units[STREAM][0]
+    world.dpkg.units[STREAM] = [running, {**running, "ActiveState": "inactive"}]
+    world.dpkg.asked = 0
+    assert world.tradingctl("market", "close", "--force") == 0
+    assert world.dpkg.ran("systemctl stop") == [f"systemctl stop {STREAM}.service"]
 
 
 # dpkg without apt.
