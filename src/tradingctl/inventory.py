@@ -84,7 +84,7 @@ def _names_of(component: Component, unit: Unit) -> tuple[str, ...]:
 
 def service(name: str) -> str:
     """Return a unit's name as systemd has it."""
-    return name if name.endswith(".service") else f"{name}.service"
+    return name if name.endswith((".service", ".timer")) else f"{name}.service"
 
 
 def read_inventory(paths: Paths) -> Inventory:

@@ -37,20 +37,29 @@ def _overdue(server: Server) -> Iterator[str]:
 
     A run that found nothing changed counts as a backup: there was nothing to lose since.
     """
-    states = systemd.show(server.runner, list(INTERVALS))
+    states = systemd.show(
+        server.runner, [each for name in INTERVALS for each in (name, f"{name}.timer")]
+    )
     for name, interval in INTERVALS.items():
-        state = states[name]
-        if state.load != "loaded" or state.active in ("active", "activating"):
+        run, timer = states[name], states[f"{name}.timer"]
+        if timer.load != "loaded" or run.active in ("active", "activating"):
             continue
-        ago = server.clock.now() - state.ended  # of the boot, where none was made since
-        if state.active == "failed":
+        # Where no run is known, as after a boot, since the timer was started.
+        seconds = server.clock.now() - max(run.ended, timer.since)
+        ago = age_text(seconds)
+        if run.active == "failed":
             yield (
-                f"{service(name)} failed {age_text(ago)} ago{_newest(server)};"
+                f"{service(name)} failed {ago} ago{_newest(server)};"
                 f" next: journalctl -u {service(name)} -n 50 --no-pager"
             )
-        elif ago > 2 * interval:
+        elif timer.active != "active":
             yield (
-                f"{service(name)} has not run for {age_text(ago)}{_newest(server)};"
+                f"{name}.timer is {timer.active}, so that nobody backs up{_newest(server)};"
+                f" next: systemctl enable --now {name}.timer"
+            )
+        elif seconds > 2 * interval:
+            yield (
+                f"{service(name)} has not run for {ago}{_newest(server)};"
                 f" next: systemctl status {name}.timer"
             )
 

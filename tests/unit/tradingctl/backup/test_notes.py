@@ -25,6 +25,7 @@ def machine(machine: Machine) -> Machine:
     machine.healthy(stream())
     for name in INTERVALS:
         ran(machine, name, 0)
+        began(machine, name, BOOTED)
     return machine
 
 
@@ -33,6 +34,15 @@ def ran(machine: Machine, name: str, ago: float, **changed: str) -> None:
     ended = str(int((BOOTED - ago) * 1e6))
     state = unit_state(name, ExecMainExitTimestampMonotonic=ended, **{**REST, **changed})
     machine.system.units[name] = [state]
+
+
+def began(machine: Machine, name: str, ago: float, **changed: str) -> None:
+    """Let the timer of a service be active for so many seconds."""
+    since = str(int((BOOTED - ago) * 1e6))
+    timer = f"{name}.timer"
+    machine.system.units[timer] = [
+        unit_state(timer, ActiveEnterTimestampMonotonic=since, **changed)
+    ]
 
 
 def notes(machine: Machine) -> list[str]:
@@ -74,11 +84,19 @@ def test_a_run_that_failed_is_said(machine: Machine) -> None:
     ]
 
 
-def test_a_run_that_never_was_counts_from_the_boot(machine: Machine) -> None:
+def test_a_run_that_never_was_counts_from_the_start_of_the_timer(machine: Machine) -> None:
     ran(machine, "trading-backup", BOOTED)
     assert notes(machine)
-    machine.clock.time = 9 * MINUTE
+    began(machine, "trading-backup", 9 * MINUTE)
     assert not notes(machine)
+
+
+def test_a_timer_that_is_switched_off_is_said(machine: Machine) -> None:
+    began(machine, "trading-backup", 0, ActiveState="inactive")
+    assert notes(machine) == [
+        "trading-backup.timer is inactive, so that nobody backs up, and there is no backup;"
+        " next: systemctl enable --now trading-backup.timer"
+    ]
 
 
 def test_one_that_is_at_work_is_not_overdue(machine: Machine) -> None:
