@@ -20,6 +20,7 @@ from tradingctl.deploy.rollback import is_rollback
 from tradingctl.deploy.space import require_space
 from tradingctl.deploy.transaction import APT, DPKG, UNFINISHED, State, new_transaction, untouched
 from tradingctl.errors import NothingInstalledError, TradingError, VetoError
+from tradingctl.generations import Generations
 from tradingctl.inventory import STACK, package_states, read_inventory
 from tradingctl.market.window import require_open
 from tradingctl.server import Server
@@ -120,7 +121,7 @@ def _begin(
     installed where there never was a release: there is nothing to go back to, and no gate.
     """
     stack, ours = _installed(server)
-    runs = bool(ours)
+    runs = bool(stack) or (bool(ours) and _activated(server))
     coming = stack or STACK
     described = None
     if coming in files:
@@ -146,6 +147,15 @@ def _begin(
     store.keep_incoming(server.paths, {deb.name: deb.path for deb in debs})
     transaction.begin(server, new_transaction(server, origin, release, before, incoming))
     record(server, "install", release, versions=incoming)
+
+
+def _activated(server: Server) -> bool:
+    """Return whether a component is in service: not so in a first installation that was cut short.
+
+    It may be that not even the services' account exists then.
+    """
+    folders = server.paths.generations("x").parent.glob("*")
+    return any(Generations(server.paths, each.name).active for each in folders)
 
 
 def _require(server: Server, release: str, debs: Sequence[Deb], upgrade: bool) -> None:

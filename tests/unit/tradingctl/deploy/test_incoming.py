@@ -216,6 +216,15 @@ def test_neither_window_nor_backup_is_asked_where_nothing_runs_yet(bare: World) 
     assert bare.pending
 
 
+def test_a_first_installation_that_was_cut_short_is_gone_on_with_as_one(bare: World) -> None:
+    bare.dpkg.cuts.add(f"preinst {STACK}=1")
+    with pytest.raises(PowerCutError):
+        bare.apt("1")
+    bare.dpkg.cuts.clear()
+    bare.refusal = BackupError("there is no account yet")
+    assert bare.apt("1") == 0
+
+
 def test_a_veto_ends_apt_before_anything_is_unpacked(world: World) -> None:
     world.refusal = BackupError("ticks.db is damaged", "tradingctl restore")
     assert world.apt("2") == 100
