@@ -306,7 +306,8 @@ def _settings(server: Server, adoption: Adoption, step: Step, account: Account) 
         folder.chmod(0o750)
     earlier = earlier_settings(adoption, step)
     if target.exists() and not earlier.exists():
-        if target.read_text(encoding="utf-8") == settings_text(server, adoption, step):
+        before = target.read_text(encoding="utf-8", errors="replace")
+        if before == settings_text(server, adoption, step):
             return  # it was cut short after this
         # The file itself, with its owner and mode: what is written next is another one.
         earlier.hardlink_to(target)
@@ -318,7 +319,7 @@ def settings_text(server: Server, adoption: Adoption, step: Step) -> str:
     file, earlier = prepared(server, adoption, step.component), earlier_settings(adoption, step)
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     if text and earlier.exists():
-        text += inforce.and_earlier(earlier.read_text(encoding="utf-8"))
+        text += inforce.and_earlier(earlier.read_text(encoding="utf-8", errors="replace"))
     return text
 
 

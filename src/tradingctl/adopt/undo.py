@@ -193,7 +193,7 @@ def _settings(server: Server, adoption: Adoption, step: Step, stamp: str) -> lis
     target, earlier = Path(step.target), apply.earlier_settings(adoption, step)
     lines = []
     if target.exists():
-        text = target.read_text(encoding="utf-8")
+        text = target.read_text(encoding="utf-8", errors="replace")
         # Cut short before the step was marked, what it wrote would count more the next time.
         if step.done or text == apply.settings_text(server, adoption, step):
             kept = target.with_name(f"{target.name}.undone-{stamp}")

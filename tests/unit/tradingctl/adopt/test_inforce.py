@@ -143,3 +143,13 @@ def test_the_packaged_settings_leave_an_older_name_in_force() -> None:
     default = (project / "packaging/conf/marketdata-stream.env").read_text()
     environ = {**envfile.systemd(default), "EODHD_SYMBOLS": "NVDA,TSLA"}
     assert sample.load_settings(environ).symbols == ("NVDA", "TSLA")
+
+
+def test_a_prepared_file_that_is_not_utf_8_is_given_back_to_the_letter(world: World) -> None:
+    file = world.machine.root / f"etc/trading/secrets/{API}.env"
+    prepare(world, "")
+    file.write_bytes(b"NAME=Z\xfcrich\n")
+    assert world.install() == 0, world.said
+    assert f"AT_BEARER_TOKEN={SECRET}" in secret_lines(world, API)
+    assert world.run("adopt", "--undo", "--yes") == 0, world.said
+    assert file.read_bytes() == b"NAME=Z\xfcrich\n"
