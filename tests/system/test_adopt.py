@@ -16,6 +16,7 @@ from tests.system.handmade import (
     CRONTAB,
     DATABASES,
     DROP_IN,
+    HEALTHY_SECONDS,
     LOAD,
     SECRETS,
     TREES,
@@ -177,14 +178,18 @@ def test_release_that_fails_gives_everything_back(hand_made: HandMade, releases:
         with under_load(machine, **LOAD) as load:
             failed = install_stack(machine, check=False)
             load.wait_for_rows(5)
+            # Rows are also written by a script, while a service is still about to start.
+            machine.wait_until(
+                lambda: {load.answers().commits(each)[-1] for each in SERVICES} == {BY_HAND},
+                HEALTHY_SECONDS,
+                "an answer of each service by hand",
+            )
 
         assert failed.returncode == 100
         assert "got       status 500 broken on purpose" in failed.output
         await_by_hand(machine)
         assert look_at(machine).differs(before) == []
         assert_settings_in_force(machine)
-        for service in SERVICES:
-            assert load.answers().commits(service)[-1] == BY_HAND
         machine.reboot(degraded_ok=True)
         await_by_hand(machine)
 
