@@ -33,8 +33,9 @@ def command(project: Project, deb: Path, keyrings: tuple[Path, ...], as_json: bo
     """Show what FILE.deb is made of and who signed it, and verify all that can be.
 
     The keys are those of --keyring, else the project's package key: that in packaging/keys, or its
-    development key. Wheels in the cache, and the files that lie beside FILE.deb in dist/, are
-    compared as well. Nothing of what is verified is taken from the file's own word.
+    development key. What is in the cache, wheels and the mirror of the commit, and the files that
+    lie beside FILE.deb in dist/, are compared as well; without, they are "not verified", as byte
+    code always is. Nothing of what is verified is taken from the file's own word.
 
     Exit code: 0 if a trusted key signed it and nothing FAILED, 10 if something FAILED, 3 if nothing
     did but there was no key to verify the signature with.

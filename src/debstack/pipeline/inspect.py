@@ -22,6 +22,7 @@ from debstack.accounting.finding import Finding, failed, not_verified, verified
 from debstack.digest import sha256_of
 from debstack.errors import DebstackError, SigningError
 from debstack.pipeline.inspect_beside import Beside, check_beside
+from debstack.pipeline.inspect_source import about_byte_code, check_source
 from debstack.process import Runner
 from debstack.steps import sign
 
@@ -68,7 +69,8 @@ class Inspection:
 def inspect(deb: Path, trusted: Trusted | None, cache: Path, runner: Runner) -> Inspection:
     """Return what ``deb`` says and what of it is true; files beside it are looked at as well.
 
-    ``cache`` is debstack's cache: wheels that happen to be in it are compared. Raises OSError.
+    ``cache`` is debstack's cache: what happens to be in it, wheels and the mirror of the commit, is
+    compared. Raises OSError.
     """
     sha256, size = sha256_of(deb), deb.stat().st_size
     try:
@@ -85,7 +87,7 @@ def inspect(deb: Path, trusted: Trusted | None, cache: Path, runner: Runner) -> 
     except (DebstackError, *_MALFORMED) as error:
         findings.append(failed("contents", f"they cannot be read: {error}"))
         return Inspection(deb, sha256, size, unsigned, signer, None, tuple(findings))
-    findings += _checks(account, contents, cache)
+    findings += _checks(account, contents, cache, runner)
     beside = Beside(deb, sha256, unsigned, signer, account)
     keyring = trusted.keyring if trusted else None
     findings += check_beside(beside, keyring, runner)
@@ -146,15 +148,17 @@ def _named_signer(deb: Path, nobody: Path, runner: Runner) -> str:
     return ""
 
 
-def _checks(account: Account, contents: Contents, cache: Path) -> Iterator[Finding]:
-    """Yield every check of the package against itself and its wheels."""
+def _checks(account: Account, contents: Contents, cache: Path, runner: Runner) -> Iterator[Finding]:
+    """Yield every check of the package against itself, its commit and its wheels."""
     every: tuple[tuple[str, Callable[[], Finding | None]], ...] = (
         ("files", lambda: checks.check_md5sums(contents)),
         ("lock", lambda: checks.check_lock(account, contents)),
         ("SBOM", lambda: checks.check_sbom(account, contents)),
         ("licences", lambda: checks.check_licences(contents)),
         ("installed", lambda: checks.check_records(contents)),
+        ("source", lambda: check_source(account, contents, cache, runner)),
         ("wheels", lambda: checks.check_wheels(account, contents, cache / "wheels")),
+        ("byte code", lambda: about_byte_code(contents)),
     )
     for what, check in every:
         try:
