@@ -92,7 +92,10 @@ class Ring:
         signed, fingerprints = verify_clear(message, self.keyring, self.runner)
         self._expect(fingerprints)
         if signed != text:
-            raise SigningError("the clearsigned text is not the text that was to be signed")
+            raise SigningError(
+                "the clearsigned text is not the text that was to be signed",
+                hint="see whether this gpg is Debian's: gpg --version",
+            )
         return message
 
     def _sign(self, ready: Ready, mode: str, chunks: Iterable[bytes], at: int | None) -> bytes:

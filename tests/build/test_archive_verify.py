@@ -184,6 +184,18 @@ def test_what_expires_is_told_before_and_after(good: Shop) -> None:
     }
 
 
+def test_a_suite_that_is_no_channel_any_more_is_not_to_be_refreshed(good: Shop) -> None:
+    signers = {"bookworm-prod": [good.keys.prod.fingerprint]}
+    found = Examination(good.tree, good.at(40).now, RUNNER, signers).examine()
+    (staging,) = (
+        each.problem
+        for each in found
+        if each.place == "bookworm-staging" and "expired at" in each.problem
+    )
+    assert "packaging/stack.toml" in staging
+    assert "debstack refresh" not in staging
+
+
 def test_what_is_dated_in_the_future_is_told(good: Shop) -> None:
     assert [each for each in good.at(-20).problems() if "is dated in the future" in each]
 

@@ -92,14 +92,15 @@ def _read(folder: Path) -> Bundled:
         for place in ("", "licenses/")
     }
     licences = [path for path in files if path in declared or is_licence_file(path)]
-    author = fields.get("Author") or fields.get("Author-email") or fields.get("Maintainer")
+    credited = ("Author", "Author-email", "Maintainer")
+    author = next(filter(None, (_said(fields.get(name)) for name in credited)), "")
     return Bundled(
         name=str(metadata["Name"]),
         version=str(distribution.version),
         dist_info=folder.name,
         expression=" ".join(fields.get("License-Expression", "").split()),
         statement=_statement(fields, metadata.get_all("Classifier", [])),
-        author=" ".join(str(author or "").split()),
+        author=" ".join(author.split()),
         requires=tuple(distribution.requires or ()),
         files=files,
         licences=tuple(
@@ -114,9 +115,14 @@ def _read(folder: Path) -> Bundled:
     )
 
 
+def _said(value: str | None) -> str:
+    """Return the value of a field; old setuptools wrote UNKNOWN where nothing was said."""
+    return "" if value is None or value.strip() == "UNKNOWN" else value
+
+
 def _statement(fields: dict[str, str], classifiers: Sequence[str]) -> str:
     """Return what the metadata say of the licence, in one line; "" if nothing that is one."""
-    licence = fields.get("License-Expression") or fields.get("License") or ""
+    licence = fields.get("License-Expression") or _said(fields.get("License"))
     if licence and len(licence) <= _LONGEST_STATEMENT and "\n" not in licence.strip():
         return " ".join(licence.split())
     stated = [

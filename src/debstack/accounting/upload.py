@@ -37,6 +37,7 @@ def changes_of(text: str, files: Sequence[Path]) -> str:
     if listed != set(by_name):
         raise BuildError(
             "dpkg-genchanges listed other files than were built",
+            hint="build again; if it stays so, report it with the log",
             details=[f"listed: {' '.join(sorted(listed))}", f"built: {' '.join(sorted(by_name))}"],
         )
     return "\n".join(lines) + "\n"

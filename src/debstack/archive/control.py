@@ -8,7 +8,7 @@ import lzma
 import re
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import zstandard
 
@@ -19,7 +19,12 @@ _HEADER_SIZE = 60
 _SIZE = re.compile(rb"[0-9]+")
 # Of a control archive, unpacked or not; dpkg has no limit, and ours have some kilobytes.
 _LIMIT = 1 << 26
+_CHUNK = 1 << 17
 _BLOCK = 512
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 def read_control(deb: Path, file: IO[bytes]) -> str:
@@ -57,26 +62,26 @@ def _control_member(file: IO[bytes]) -> tuple[str, bytes]:
 
 
 def _unpack(name: str, packed: bytes) -> bytes:
+    source = io.BytesIO(packed)
     match name.removeprefix("control.tar"):
         case "":
             return packed
         case ".gz":
-            return gzip.decompress(packed)
+            return _limited(gzip.GzipFile(fileobj=source))
         case ".xz":
-            return lzma.decompress(packed)
+            return _limited(lzma.LZMAFile(source))
         case ".zst":
-            return _unpack_zstd(packed)
+            return _limited(zstandard.ZstdDecompressor().stream_reader(source))
     raise ValueError(f"{name} is packed in an unknown way")
 
 
-def _unpack_zstd(packed: bytes) -> bytes:
+def _limited(unpacking: _Readable) -> bytes:
     parts, total = [], 0
-    with zstandard.ZstdDecompressor().stream_reader(packed) as reader:
-        while part := reader.read(1 << 17):
-            parts.append(part)
-            total += len(part)
-            if total > _LIMIT:
-                raise ValueError(f"its control archive unpacks to more than {_LIMIT} bytes")
+    while part := unpacking.read(_CHUNK):
+        parts.append(part)
+        total += len(part)
+        if total > _LIMIT:
+            raise ValueError(f"its control archive unpacks to more than {_LIMIT} bytes")
     return b"".join(parts)
 
 

@@ -32,6 +32,7 @@ from debstack.errors import ArchiveError
 from debstack.gpg import Ring
 
 BY_HASH = "by-hash/SHA256"
+_RESTORE = "restore the archive from its backup"
 _UNPACK = {".gz": gzip.decompress, ".xz": lzma.decompress}
 
 
@@ -151,12 +152,14 @@ def indexed(folder: Path, text: bytes) -> list[Package]:
                 hashlib.sha256(unpacked).hexdigest()
                 != listed[str(PurePosixPath(name).with_suffix(""))]
             ):
-                raise ArchiveError(f"{path} unpacks to another index than Release lists")
+                raise ArchiveError(
+                    f"{path} unpacks to another index than Release lists", hint=_RESTORE
+                )
         else:
             index = gzip.decompress(path.with_suffix(".gz").read_bytes())
             packages |= {each.filename: each for each in parse_index(index.decode())}
         if hashlib.sha256(index).hexdigest() != digest:
-            raise ArchiveError(f"{path} is not what Release says")
+            raise ArchiveError(f"{path} is not what Release says", hint=_RESTORE)
     return list(packages.values())
 
 

@@ -90,7 +90,11 @@ def plan_publication(
     seen: dict[str, str] = {}
     for package, deb in offered:
         if package.architecture not in (*suite.architectures, "all"):
-            raise ArchiveError(f"{deb}: {package.architecture} is no architecture of {suite.name}")
+            raise ArchiveError(
+                f"{deb}: {package.architecture} is no architecture of {suite.name}, which has"
+                f" {', '.join(suite.architectures)}",
+                hint="build it for the target of that suite: debstack build --target NAME",
+            )
         first = seen.setdefault(package.filename, package.sha256)
         check_immutable(package, first, deb)
         published = present.get(package.filename) or _published(tree, package)
@@ -158,7 +162,10 @@ def check(suite: Suite, keys: Sequence[Key], now: datetime) -> None:
     if now.tzinfo is None:
         raise ValueError("the time of a publication needs a time zone")
     if not keys or len({key.fingerprint for key in keys}) != len(keys):
-        raise ArchiveError(f"{suite.name} needs one or more signing keys, all different")
+        raise ArchiveError(
+            f"{suite.name} needs one or more signing keys, all different",
+            hint="see who signs with: debstack key list",
+        )
     if suite.production and any(key.development for key in keys):
         raise ArchiveError(
             f"{suite.name} is a production suite and the repository key is a development key",

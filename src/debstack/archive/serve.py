@@ -58,7 +58,10 @@ def find(root: Path, target: str) -> Path | None:
     to outside of ``root``. The path returned has no links in it, so that nobody can turn one round
     while the file is read.
     """
-    path = unquote(urlsplit(target).path, errors="surrogateescape")
+    try:
+        path = unquote(urlsplit(target).path, errors="surrogateescape")
+    except ValueError:
+        return None  # "http://[/" begins an address that never ends
     parts = [part for part in path.split("/") if part]
     if "\0" in path or any(part.startswith(".") for part in parts):
         return None

@@ -9,6 +9,7 @@ from datetime import timedelta
 from debstack.archive.package import Package
 from debstack.errors import ArchiveError
 
+_CORRECT = "correct packaging/stack.toml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
@@ -33,12 +34,18 @@ class Suite:
         """Raise ArchiveError if a value cannot be a folder's name or a line of Release."""
         for name in (self.name, self.codename, *self.architectures):
             if not _NAME.fullmatch(name):
-                raise ArchiveError(f"not a name for a suite or architecture: {name!r}")
+                raise ArchiveError(
+                    f"not a name for a suite or architecture: {name!r}", hint=_CORRECT
+                )
         for line in (self.origin, self.label, self.description):
             if not line.strip() or "\n" in line:
-                raise ArchiveError(f"suite {self.name}: not one line of text: {line!r}")
+                raise ArchiveError(
+                    f"suite {self.name}: not one line of text: {line!r}", hint=_CORRECT
+                )
         if not self.architectures or self.valid_for < timedelta(hours=1):
-            raise ArchiveError(f"suite {self.name} needs an architecture and an hour of validity")
+            raise ArchiveError(
+                f"suite {self.name} needs an architecture and an hour of validity", hint=_CORRECT
+            )
 
 
 @dataclass(frozen=True)

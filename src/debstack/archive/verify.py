@@ -173,10 +173,13 @@ class Examination:
                 f"is signed by {', '.join(live.signers)}, and {', '.join(expected)} should sign it:"
                 " debstack refresh",
             )
+        sign = "debstack refresh"
+        if self.signers and expected is None:
+            sign = "it is no channel any more: add one to packaging/stack.toml, or take it away"
         if live.valid_until <= self.now:
-            self._report(suite, f"expired at {live.valid_until:%Y-%m-%d %H:%M}: debstack refresh")
+            self._report(suite, f"expired at {live.valid_until:%Y-%m-%d %H:%M}: {sign}")
         elif live.valid_until - self.now < (live.valid_until - live.published) / 4:
-            text = f"expires at {live.valid_until:%Y-%m-%d %H:%M}: debstack refresh"
+            text = f"expires at {live.valid_until:%Y-%m-%d %H:%M}: {sign}"
             self._report(suite, text, harmful=False)
         if live.published - self.now > _AHEAD:
             self._report(suite, f"is dated in the future: {live.published:%Y-%m-%d %H:%M:%S}:"

@@ -28,6 +28,7 @@ _ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 _VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 _PYPI = "https://pypi.org/simple"
 _SECONDS = 60
+_DO_NOT_USE = "serve a wheel of it from an index of your own, or do without it"
 
 
 def place(cache: Path, sdist: Sdist) -> Path:
@@ -67,7 +68,9 @@ def unpack_sdist(file: Path, folder: Path) -> Path:
             for member in archive:
                 path = PurePosixPath(member.name)
                 if path.is_absolute() or ".." in path.parts:
-                    raise DependencyError(f"{file.name} holds a file outside of itself: {path}")
+                    raise DependencyError(
+                        f"{file.name} holds a file outside of itself: {path}", hint=_DO_NOT_USE
+                    )
                 target = folder / path
                 if member.isdir():
                     target.mkdir(parents=True, exist_ok=True)
@@ -77,12 +80,18 @@ def unpack_sdist(file: Path, folder: Path) -> Path:
                     target.write_bytes(source.read() if source else b"")
                     target.chmod(0o755 if member.mode & 0o100 else 0o644)
                 else:
-                    raise DependencyError(f"{file.name} holds a link or a device: {path}")
+                    raise DependencyError(
+                        f"{file.name} holds a link or a device: {path}", hint=_DO_NOT_USE
+                    )
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise DependencyError(f"{file.name} cannot be unpacked: {error}") from error
+        raise DependencyError(
+            f"{file.name} cannot be unpacked: {error}", hint=_DO_NOT_USE
+        ) from error
     projects = [each for each in folder.iterdir() if each.is_dir()]
     if len(projects) != 1:
-        raise DependencyError(f"{file.name} does not hold one folder with a project")
+        raise DependencyError(
+            f"{file.name} does not hold one folder with a project", hint=_DO_NOT_USE
+        )
     return projects[0]
 
 
@@ -159,7 +168,10 @@ def _get(subject: str, address: str) -> tuple[str, bytes]:
     """Return content type and content of an address of the index."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https", "file"):
-        raise DependencyError(f"{subject}: {_shown(address)} is not an address of an index")
+        raise DependencyError(
+            f"{subject}: {_shown(address)} is not an address of an index",
+            hint="check UV_DEFAULT_INDEX and PIP_INDEX_URL",
+        )
     headers = {"Accept": _ACCEPT, "User-Agent": "debstack"}
     if parts.username:
         given = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()

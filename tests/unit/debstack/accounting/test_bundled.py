@@ -90,3 +90,10 @@ def test_a_licence_as_long_as_its_text_is_no_name(tmp_path: Path) -> None:
     install(tmp_path, "demo", "1", "License: Permission is granted\n   to all who\n"
             "Classifier: License :: OSI Approved :: BSD License\n")  # fmt: skip
     assert read_bundled(tmp_path)[0].statement == "BSD License"
+
+
+def test_what_old_tools_write_where_nothing_was_said_is_not_said(tmp_path: Path) -> None:
+    install(tmp_path, "demo", "1", "License: UNKNOWN\nAuthor: UNKNOWN\nMaintainer: Jane\n"
+            "Classifier: License :: OSI Approved :: BSD License\n")  # fmt: skip
+    (one,) = read_bundled(tmp_path)
+    assert (one.statement, one.author) == ("BSD License", "Jane")

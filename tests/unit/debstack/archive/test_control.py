@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from debstack.archive import control
 from debstack.archive.control import read_control
 from debstack.errors import ArchiveError
 
@@ -84,3 +85,15 @@ def test_what_is_no_package_is_named(file: io.BytesIO, reason: str) -> None:
     with pytest.raises(ArchiveError, match=r"x\.deb is no Debian package") as caught:
         read_control(DEB, file)
     assert reason in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"),
+    [(".gz", gzip.compress), (".xz", lzma.compress), (".zst", zstandard.compress)],
+)
+def test_what_unpacks_to_more_than_anybody_needs_is_refused(
+    monkeypatch: pytest.MonkeyPatch, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(control, "_LIMIT", 4096)
+    with pytest.raises(ArchiveError, match="unpacks to more than"):
+        read_control(DEB, deb(f"control.tar{suffix}", pack(bytes(1 << 20))))

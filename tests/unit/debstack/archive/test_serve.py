@@ -231,3 +231,7 @@ def test_an_address_of_ipv6_is_written_in_brackets(root: Path) -> None:
             assert server.address.startswith("http://[::1]:")
     except ArchiveError as error:
         pytest.skip(error.message)
+
+
+def test_an_address_that_never_ends_means_no_file(tmp_path: Path) -> None:
+    assert find(tmp_path, "http://[/x") is None
