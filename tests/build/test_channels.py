@@ -169,7 +169,7 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(shop: Shop) -> None:
     shop.publish(1)
     before = content(shop)
     plan = shop.channels.plan_promote("2026.11.23.1", shop.place("staging"), shop.place("prod"))
-    assert [each.package.name for each in plan.additions] == ["common", "traderunner-stack", "feed"]
+    assert [each.package.name for each in plan.additions] == ["common", "feed", "traderunner-stack"]
     assert content(shop) == before
     assert not (shop.tree.generations / "bookworm-prod").exists()
 
