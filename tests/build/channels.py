@@ -17,7 +17,7 @@ from debstack.archive.suite import Publication
 from debstack.archive.tree import Tree
 from debstack.gpg import Key
 from debstack.log import Log
-from debstack.model.definition import Definition, Retention
+from debstack.model.definition import Channel, Definition, Retention
 from debstack.model.reading import load
 from debstack.pipeline.channels import Channels, Place, Trust
 from debstack.pipeline.publish import BuiltRelease
@@ -83,9 +83,11 @@ class Shop:
             with gpg.signing([self.keys.package], RUNNER) as ring:
                 return ring.public
 
-        trust = Trust(
-            lambda channel: [getattr(self.keys, channel.name)], public, lambda: self.development
-        )
+        def signers(channel: Channel) -> list[Key]:
+            # The suite of tools is signed as staging is.
+            return [getattr(self.keys, channel.name, self.keys.staging)]
+
+        trust = Trust(signers, public, lambda: self.development)
         return Channels(self.definition, publisher, trust)
 
     def at(self, days: float) -> Shop:

@@ -19,7 +19,7 @@ from debstack.steps.package import Package
 KEY = {"repository": {"A" * 40: b"\x98\x00key"}}
 WANTED = (
     Parts("web", "1~deb13", Path("/home/user/cache/sources/abc.tar")),
-    Parts("demo-archive-keyring", "1~deb13", None, KEY, development=True),
+    Parts("traderunner-archive-keyring", "1~deb13", None, KEY, development=True),
 )
 
 
