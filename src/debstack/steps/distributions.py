@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from importlib.metadata import requires, version
+from importlib.metadata import requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from debstack.errors import DependencyError
 from debstack.log import Log
 from debstack.model.definition import Target
+from debstack.model.uv import VERSION
 from debstack.model.wheel import pip_platforms
 from debstack.once import once
 from debstack.process import Runner, network_environment
@@ -30,7 +31,7 @@ def wanted() -> tuple[str, ...]:
     """
     asked = [Requirement(each) for each in requires("debstack") or ()]
     names = [each for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
-    return (*(str(each) for each in names if each.name != "uv"), f"uv=={version('uv')}")
+    return (*(str(each) for each in names if each.name != "uv"), f"uv=={VERSION}")
 
 
 def command(requirements: Sequence[str], target: Target, folder: Path) -> list[str]:
