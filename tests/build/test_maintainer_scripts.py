@@ -115,6 +115,18 @@ def test_a_purge_takes_secrets_that_were_put_aside_or_copied(tmp_path: Path) -> 
     assert left(tmp_path) == {RECORD, *other}
 
 
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_purge_leaves_settings_where_what_was_by_hand_is_in_service(
+    tmp_path: Path, by_hand: bool
+) -> None:
+    settings = f"etc/trading/{API}.env"
+    tree = f"opt/trading/{API}/.env"
+    laid_out(tmp_path, settings, f"{settings}.ucf-dist", SECRET, *[tree] * by_hand)
+    said = purged(tmp_path, f"component/{API}")
+    assert ("its settings in" in said) == by_hand
+    assert left(tmp_path) == ({settings, tree} if by_hand else set())
+
+
 def test_a_purge_forgets_an_adoption_of_which_nothing_is_left(tmp_path: Path) -> None:
     laid_out(tmp_path, RECORD, COPY, f"var/lib/trading/adoption/owners/{STAMP}/x.json.done")
     assert "by hand" not in purged(tmp_path, "common/traderunner-common")
