@@ -24,6 +24,10 @@ debs: .venv/.run samples ## Check the lock, build all packages, publish them; TA
 	@$(DEBSTACK) build $(if $(TARGET),--target $(TARGET))
 	@$(DEBSTACK) publish
 
+refresh: .venv/.run ## Sign the channels in dist/apt anew where half of their validity is over.
+	@scripts/need-packages $(BUILD_PACKAGES)
+	@$(DEBSTACK) refresh
+
 test: .venv/.test samples ## Run all tests; the system tests boot containers and need root.
 	@scripts/need-packages $(TEST_PACKAGES)
 ifeq ($(SUDO),)
@@ -63,4 +67,4 @@ clean: ## Remove what was built; dist/, the keys in build/keys and the cache of 
 	@.venv/bin/pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@
 
-.PHONY: help debs test check bench self-deb samples clean
+.PHONY: help debs refresh test check bench self-deb samples clean

@@ -37,10 +37,12 @@ def test_secrets_are_for_one_step_that_no_pull_request_reaches() -> None:
     found = jobs()
     assert "secrets." not in TEXT.partition("\njobs:\n")[0] + found["test"]
     assert "    if: github.event_name == 'push'\n" in found["packages"]
-    assert "    environment: packages\n" in found["packages"]
-    (step,) = [each for each in steps(found["packages"]) if "secrets." in each]
-    assert "run: scripts/ci-keys " in step
-    assert "secrets." not in found["packages"].partition("    steps:\n")[0]
+    assert "    if: github.event_name == 'schedule'\n" in found["refresh"]
+    for job in (found["packages"], found["refresh"]):
+        assert "    environment: packages\n" in job
+        (step,) = [each for each in steps(job) if "secrets." in each]
+        assert "run: scripts/ci-keys " in step
+        assert "secrets." not in job.partition("    steps:\n")[0]
     assert re.findall(r"^permissions:\n  contents: read\n", TEXT, re.MULTILINE)
 
 
@@ -61,6 +63,9 @@ def test_it_does_what_make_does() -> None:
     for step in steps(found["packages"]):
         if "copy-archive" in step:
             assert "if: github.ref_type == 'tag'" in step
+    order = ["ci-keys", "copy-archive fetch", "make refresh", "copy-archive push", "rm -rf"]
+    places = [found["refresh"].index(each) for each in order]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize("kind", ["secrets", "vars"])
