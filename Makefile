@@ -1,7 +1,7 @@
 # Everything that a developer or a CI job types. `make help` lists it.
 
 BUILD_PACKAGES := python3-venv git dpkg-dev debhelper dh-python lintian bubblewrap gpg gpg-agent \
-	gpgv gpgconf zstd make
+	gpgv gpgconf openssh-client zstd make
 SELF_PACKAGES := build-essential python3-all python3-setuptools python3-stdeb
 TEST_PACKAGES := $(BUILD_PACKAGES) $(SELF_PACKAGES) apt-utils caddy chromium chromium-driver \
 	debsig-verify iproute2 mmdebstrap nginx-light rclone rsync shellcheck strace systemd-container \

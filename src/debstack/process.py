@@ -37,6 +37,7 @@ _PACKAGE_OF = {
     "dh": "debhelper",
     "gpg": "gpg",
     "gpgv": "gpgv",
+    "ssh-keygen": "openssh-client",
 }
 
 

@@ -17,6 +17,7 @@ from debstack.git import Git, local_environment
 from debstack.gpg import throwaway_home
 from debstack.mirror import Opened, matching
 from debstack.model.trust import Policy, shown
+from debstack.process import require
 
 _SSH_GOOD = re.compile(r'Good "git" signature for (.+) with (\S+) key (SHA256:[A-Za-z0-9+/]{43})')
 _GPG_BAD = {"BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NO_PUBKEY", "KEYREVOKED"}
@@ -75,7 +76,8 @@ def vouch(
     """Return who vouches for ``commit``; ``recorded`` are the refs that the lock names.
 
     A build demands that one of ``recorded`` holds. With ``locking`` what the server has now is good
-    as well, and is to be recorded. Raises SourceError if the policy is not met.
+    as well, and is to be recorded. Raises SourceError if the policy is not met, ToolMissingError if
+    what verifies a signature is not installed.
     """
     if not policy.refs and not policy.signers:
         raise SourceError(
@@ -160,6 +162,8 @@ def _signer(git: Git, url: str, commit: str, files: tuple[Path, ...]) -> str:
 
 
 def _ssh_signer(git: Git, commit: str, files: tuple[Path, ...]) -> tuple[str, list[str]]:
+    # Without it git ends as it does for a signature that is not good.
+    require("ssh-keygen")
     allowed = _joined(files, git.root)
     done = git.ask("-c", "gpg.ssh.program=/usr/bin/ssh-keygen",
                    "-c", f"gpg.ssh.allowedSignersFile={allowed}",

@@ -11,17 +11,16 @@ from pathlib import Path
 import pytest
 from tests.unit.debstack.steps.repository import Repository
 
-from debstack import mirror, trust
-from debstack.errors import SourceError
+from debstack import mirror, process, trust
+from debstack.errors import SourceError, ToolMissingError
 from debstack.gpg import throwaway_home
 from debstack.model.trust import Policy
 from debstack.process import SYSTEM_PATH, Runner
 from debstack.steps.fetch import Exported, Places, Wanted, export
 
 RUNNER = Runner()
-for program in ("git", "ssh-keygen", "gpg"):
-    if shutil.which(program, path=SYSTEM_PATH) is None:
-        pytest.skip(f"{program} is not installed", allow_module_level=True)
+if shutil.which("git", path=SYSTEM_PATH) is None:
+    pytest.skip("git is not installed", allow_module_level=True)
 
 URL = "demo"
 MAIN = Policy((URL,), ("refs/heads/main",), (), "main")
@@ -331,6 +330,9 @@ class Signers:
 
 @pytest.fixture
 def signers(tmp_path: Path) -> Iterator[Signers]:
+    for program in ("ssh-keygen", "gpg"):
+        if shutil.which(program, path=SYSTEM_PATH) is None:
+            pytest.skip(f"{program} is not installed")
     folder = tmp_path / "signers"
     folder.mkdir()
     for who in ("alice", "mallory"):
@@ -428,3 +430,18 @@ def test_a_policy_with_a_branch_and_signers_demands_both(world: World, signers: 
     world.repository.git("checkout", "-q", "--detach")
     elsewhere = signers.ssh(world.repository, "alice")
     assert "history of none" in world.refused(Wanted(URL, elsewhere, both, locking=True)).message
+
+
+def test_without_ssh_keygen_a_signature_is_not_called_a_bad_one(
+    world: World, signers: Signers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = signers.ssh(world.repository, "alice")
+    tools = world.folder / "tools"
+    tools.mkdir()
+    git = shutil.which("git", path=SYSTEM_PATH)
+    assert git
+    (tools / "git").symlink_to(git)
+    monkeypatch.setattr(process, "SYSTEM_PATH", str(tools))
+    with pytest.raises(ToolMissingError, match="ssh-keygen") as caught:
+        world.export(Wanted(URL, commit, signed(signers.allowed), locking=True, ask=True))
+    assert caught.value.hint == "apt-get install openssh-client"
