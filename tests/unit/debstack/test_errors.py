@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from debstack import errors
 from debstack.cli.root import debstack
 from debstack.errors import DebstackError, DefinitionError, Problem
+
+MANUAL = Path(__file__).parents[3] / "debian-self/debian/debstack.1"
 
 
 def all_errors(kind: type[DebstackError] = DebstackError) -> Iterator[type[DebstackError]]:
@@ -26,10 +29,11 @@ def test_the_docstring_draws_the_tree() -> None:
     assert drawn == {each.__name__: str(each.exit_code) for each in all_errors()}
 
 
-def test_the_help_lists_the_exit_codes() -> None:
-    text = (debstack.epilog or "").partition("Exit codes:")[2]
-    listed = {int(code) for code in re.findall(r"([0-9]+) [a-z]", text)}
-    assert listed == {0, 2} | {each.exit_code for each in all_errors()} - {3}
+def test_the_help_and_the_manual_page_list_the_exit_codes() -> None:
+    page = MANUAL.read_text("utf-8").partition(".SH EXIT STATUS\n")[2].partition(".SH ")[0]
+    for text in ((debstack.epilog or "").partition("Exit codes:")[2], page):
+        listed = {int(code) for code in re.findall(r"([0-9]+) [a-z]", text)}
+        assert listed == {0, 2} | {each.exit_code for each in all_errors()} - {3}
 
 
 def test_an_error_carries_message_hint_and_details() -> None:
