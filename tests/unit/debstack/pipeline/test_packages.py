@@ -224,7 +224,8 @@ def test_a_new_template_counts(demo: Release, code: Path) -> None:
 @pytest.mark.parametrize(
     "module", ["steps/venv.py", "steps/sign.py", "steps/stage.py", "steps/package.py",
                "pipeline/contents.py", "pipeline/keyring.py",
-               "render.py", "describe.py", "model/sandbox.py", "model/placeholders.py"],
+               "render.py", "describe.py", "model/sandbox.py", "model/placeholders.py",
+               "model/lock.py", "model/requirements.py"],
 )  # fmt: skip
 def test_code_that_shapes_packages_counts(demo: Release, code: Path, module: str) -> None:
     before = digests(demo)
