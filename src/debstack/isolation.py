@@ -74,11 +74,9 @@ def among_all_files(hidden: Sequence[Path]) -> list[str]:
                "--tmpfs", "/run"]  # fmt: skip
     for each in _NAMES:
         command += ["--ro-bind-try", each, each]
-    for path in hidden:
-        if path.is_dir():
-            command += ["--tmpfs", str(path)]
-        elif path.exists():
-            command += ["--ro-bind", "/dev/null", str(path)]
+    # By their real paths: bwrap mounts nothing over a link.
+    for path in (each.resolve() for each in hidden if each.exists()):
+        command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", "/dev/null", str(path)]
     return command
 
 
