@@ -76,7 +76,8 @@ def among_all_files(hidden: Sequence[Path]) -> list[str]:
         command += ["--ro-bind-try", each, each]
     # By their real paths: bwrap mounts nothing over a link.
     for path in (each.resolve() for each in hidden if each.exists()):
-        command += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", "/dev/null", str(path)]
+        nothing = ["--tmpfs"] if path.is_dir() else ["--ro-bind", "/dev/null"]
+        command += [*nothing, str(path)]
     return command
 
 

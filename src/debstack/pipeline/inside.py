@@ -58,10 +58,11 @@ class Wanted:
 
 
 def read_outcome(exchange: Path, shelf: Path) -> Outcome | None:
-    """Return what the run in the root left, its paths as they are outside; None if nothing."""
+    """Return what the run in the root left, with paths as they are outside; None if not whole."""
     try:
         document = json.loads((exchange / _OUTCOME).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
+        # Not begun, or not written to its end: the disk may be full.
         return None
     made = tuple(_unsigned(each, shelf) for each in document["made"])
     told = document["failure"]

@@ -103,6 +103,14 @@ def test_nothing_is_told_by_what_was_killed(tmp_path: Path) -> None:
     assert read_outcome(tmp_path, Path("/shelf")) is None
 
 
+def test_half_of_what_came_of_it_is_nothing(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(places, monkeypatch, None)
+    file = places / "outcome.json"
+    for size in (file.stat().st_size // 2, 0):
+        file.write_bytes(file.read_bytes()[:size])
+        assert read_outcome(places, Path("/shelf")) is None
+
+
 def test_no_private_key_is_among_what_is_told(places: Path) -> None:
     Wanted("bookworm", 2, False, WANTED).write(places)
     document = json.loads((places / "wanted.json").read_text())
