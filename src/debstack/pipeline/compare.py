@@ -1,4 +1,7 @@
-"""Compare a released .deb with one that was built again: signatures may differ, nothing else."""
+"""Compare a released .deb with one that was built again: signatures may differ, nothing else.
+
+But for what another version of zstd makes of the same archive.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,14 @@ import shutil
 import stat
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from debstack.errors import DebstackError
+import zstandard
+
+from debstack.errors import RebuildError
 from debstack.process import SYSTEM_PATH, Runner
 from debstack.steps import sign
 
@@ -20,6 +26,10 @@ State = Literal["same", "same contents", "differs"]
 # The option of dpkg-deb(1) that writes the tar inside of each member, uncompressed.
 _ARCHIVES = {"control.tar": "--ctrl-tarfile", "data.tar": "--fsys-tarfile"}
 _CHUNK = 1 << 20
+# Of a member's header in an ar file, all but its size: name, date, owner, group, mode; see deb(5).
+_HEADER = 48
+# The longest header of a frame of zstd in bytes, and the type of a block that repeats one byte.
+_FRAME_HEADER, _REPEATED = 18, 1
 _DIFFOSCOPE_LINES = 60
 
 
@@ -39,13 +49,18 @@ class Compared:
 
 
 def compare(package: str, released: Path, rebuilt: Path, runner: Runner) -> Compared:
-    """Return how two files of one package relate. Raises SigningError if one is not a .deb."""
+    """Return how two files of one package relate.
+
+    Raises SigningError if one has not the layout of a .deb, RebuildError if it cannot be unpacked.
+    """
+    runner = runner.raising(RebuildError)
     ours, theirs = sign.payload_digest(released), sign.payload_digest(rebuilt)
     if ours == theirs:
         return Compared(package, "same", ours, theirs)
     found = _headers(released, rebuilt)
     for name, option in _ARCHIVES.items():
         found = found or _first_difference(name, option, released, rebuilt, runner)
+    found = found or _packed_otherwise(released, rebuilt)
     if not found:
         return Compared(package, "same contents", ours, theirs)
     return Compared(
@@ -54,12 +69,62 @@ def compare(package: str, released: Path, rebuilt: Path, runner: Runner) -> Comp
 
 
 def _headers(released: Path, rebuilt: Path) -> str:
-    """Return how the dates of the members differ, which are a package's date, or nothing."""
-    ours, theirs = (sign.read_layout(each).payload for each in (released, rebuilt))
-    for before, after in zip(ours, theirs, strict=True):
+    """Return how the headers of the members differ, whose dates are a package's, or nothing."""
+    for before, after in _pairs(released, rebuilt):
         if before.mtime != after.mtime:
             return f"{before.name}: mtime {before.mtime} and {after.mtime}"
+        if before.name != after.name:
+            return f"{before.name} and {after.name}: packed by another compressor"
+        ours = _part(released, before.header, _HEADER)
+        theirs = _part(rebuilt, after.header, _HEADER)
+        if ours != theirs:
+            return f"{before.name}: header {ours!r} and {theirs!r}"
     return ""
+
+
+def _packed_otherwise(released: Path, rebuilt: Path) -> str:
+    """Return what another version of zstd does not explain, where the archives are the same."""
+    for before, after in _pairs(released, rebuilt):
+        ours, theirs = _outside_frame(released, before), _outside_frame(rebuilt, after)
+        if ours != theirs:
+            return f"{before.name}: {len(ours)} and {len(theirs)} bytes beside the compressed ones"
+    return ""
+
+
+def _outside_frame(deb: Path, member: sign.Member) -> bytes:
+    """Return what follows the first frame of zstd in a member, all of a member without one.
+
+    dpkg-deb(1) writes one frame. Behind it may be others, which add nothing to the archive or are
+    skipped when it is read: RFC 8878, sections 3.1.1 and 3.1.2.
+    """
+    frame = _frame_size(deb, member) if member.name.endswith(".zst") else 0
+    return _part(deb, member.start + frame, member.size - frame)
+
+
+def _frame_size(deb: Path, member: sign.Member) -> int:
+    """Return how many bytes the frame has that a member begins with: RFC 8878, section 3.1.1."""
+    with deb.open("rb") as file:
+        file.seek(member.start)
+        head = file.read(_FRAME_HEADER)
+        position, last = zstandard.frame_header_size(head), False
+        while not last and position < member.size:
+            file.seek(member.start + position)
+            block = int.from_bytes(file.read(3), "little")
+            last, kind, size = bool(block & 1), block >> 1 & 3, block >> 3
+            # Of a block that repeats one byte, the size is how often.
+            position += 3 + (1 if kind == _REPEATED else size)
+    return position + (4 if zstandard.get_frame_parameters(head).has_checksum else 0)
+
+
+def _pairs(released: Path, rebuilt: Path) -> Iterator[tuple[sign.Member, sign.Member]]:
+    ours, theirs = (sign.read_layout(each).payload for each in (released, rebuilt))
+    return zip(ours, theirs, strict=True)
+
+
+def _part(deb: Path, start: int, size: int) -> bytes:
+    with deb.open("rb") as file:
+        file.seek(start)
+        return file.read(size)
 
 
 def _first_difference(name: str, option: str, released: Path, rebuilt: Path, runner: Runner) -> str:
@@ -93,8 +158,14 @@ def _members(option: str, deb: Path, runner: Runner) -> tuple[str, dict[str, dic
                 whole.update(chunk)
                 copy.write(chunk)
         copy.seek(0)
-        with tarfile.open(fileobj=copy, errors="surrogateescape") as archive:
-            found = {each.name: _facts(archive, each) for each in archive}
+        try:
+            with tarfile.open(fileobj=copy, errors="surrogateescape") as archive:
+                found = {each.name: _facts(archive, each) for each in archive}
+        except tarfile.TarError as error:
+            raise RebuildError(
+                f"{deb} holds no archive that can be read: {error}",
+                hint=f"run it by hand: dpkg-deb {option} {deb} | tar -t",
+            ) from error
     return whole.hexdigest(), found
 
 
@@ -126,11 +197,9 @@ def _diffoscope(released: Path, rebuilt: Path, runner: Runner) -> list[str]:
                   ((released, "released"), (rebuilt, "rebuilt"))]  # fmt: skip
         done = runner.capture(["diffoscope", "--text-color=never", *copies], check=False)
     if done.returncode not in (0, 1):
-        raise DebstackError(
-            f"diffoscope ended with exit code {done.returncode}",
-            hint="run it on the two files by hand",
-            details=done.stderr.decode("utf-8", "replace").splitlines()[-15:],
-        )
+        # An addition: that it failed takes nothing away from what was found without it.
+        said = done.stderr.decode("utf-8", "replace").splitlines()[-15:]
+        return [f"diffoscope ended with exit code {done.returncode}", *said]
     return done.text.splitlines()[:_DIFFOSCOPE_LINES]
 
 

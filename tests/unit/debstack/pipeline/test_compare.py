@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from tests.unit.debstack.steps.test_sign import SIGNATURE
 
+from debstack import process
+from debstack.errors import RebuildError
 from debstack.pipeline.compare import Compared, compare
 from debstack.process import Runner, base_environment
+from debstack.steps import sign
 
 CONTROL = """Package: demo
 Version: 1
@@ -60,11 +65,132 @@ def test_a_signature_is_no_difference(tmp_path: Path) -> None:
     assert (found.state, found.released) == ("same", found.rebuilt)
 
 
-@pytest.mark.parametrize("options", [("-Zzstd", "-z19"), ("-Zxz",)])
-def test_another_compressor_is_no_difference(tmp_path: Path, options: tuple[str, ...]) -> None:
-    found = result(tmp_path, *options, change=lambda tree: None)
+@pytest.mark.parametrize("options", [("-Zzstd", "-z19"), ("-Zzstd", "-z1")])
+def test_another_version_of_the_compressor_is_no_difference(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    # Bytes that do not repeat, and more than a block of those that do.
+    content = hashlib.shake_256().digest(300_000) + bytes(300_000)
+
+    def change(tree: Path) -> None:
+        (tree / FILE).write_bytes(content)
+
+    found = compare(
+        "demo", deb(tmp_path / "a", change=change),
+        deb(tmp_path / "b", *options, change=change), Runner(),
+    )  # fmt: skip
     assert found.state == "same contents"
     assert found.released != found.rebuilt
+
+
+@pytest.mark.parametrize("kind", ["xz", "gzip", "none"])
+def test_another_compressor_is_one(tmp_path: Path, kind: str) -> None:
+    found = result(tmp_path, f"-Z{kind}", change=lambda tree: None)
+    assert found.state == "differs"
+    assert found.difference[0].startswith("control.tar.zst and control.tar")
+    # Also where nothing but the data is packed by it.
+    found = result(tmp_path / "2", f"-Z{kind}", "--no-uniform-compression",
+                   change=lambda tree: None)  # fmt: skip
+    assert found.state == "differs"
+
+
+def with_member(deb: Path, name: str, content: bytes, copy: Path, *, mode: str = "100644") -> Path:
+    """Return a copy of a package that has another content in the member ``name``."""
+    layout = sign.read_layout(deb)
+    with copy.open("wb") as file:
+        file.write(b"!<arch>\n")
+        for each in layout.payload:
+            before = deb.read_bytes()[each.start : each.start + each.size]
+            body = content if each.name == name else before
+            shown = mode if each.name == name else "100644"
+            header = f"{each.name:<16}{each.mtime:<12}{0:<6}{0:<6}{shown:<8}{len(body):<10}`\n"
+            file.write(header.encode() + body + b"\n" * (len(body) % 2))
+    return copy
+
+
+def data_of(deb: Path) -> bytes:
+    member = sign.read_layout(deb).payload[2]
+    return deb.read_bytes()[member.start : member.start + member.size]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"\x50\x2a\x4d\x18" + (1000).to_bytes(4, "little") + b"x" * 1000,
+        # A second frame, of nothing.
+        zstandard.ZstdCompressor().compress(b""),
+    ],
+    ids=["skippable", "empty"],
+)
+@pytest.mark.parametrize("checksum", [True, False])
+def test_what_follows_the_compressed_archive_is_a_difference(
+    tmp_path: Path, more: bytes, checksum: bool
+) -> None:
+    made = deb(tmp_path / "a")
+    tar = zstandard.ZstdDecompressor().decompressobj().decompress(data_of(made))
+    data = zstandard.ZstdCompressor(19, write_checksum=checksum).compress(tar)
+    repacked = with_member(made, "data.tar.zst", data, tmp_path / "repacked.deb")
+    assert compare("demo", made, repacked, Runner()).state == "same contents"
+    longer = with_member(made, "data.tar.zst", data + more, tmp_path / "longer.deb")
+    found = compare("demo", made, longer, Runner())
+    assert found.state == "differs"
+    assert found.difference[0] == (
+        f"data.tar.zst: 0 and {len(more)} bytes beside the compressed ones"
+    )
+
+
+def test_the_same_archive_in_other_bytes_of_another_compressor_is_a_difference(
+    tmp_path: Path,
+) -> None:
+    first, second = (deb(tmp_path / level, "-Zgzip", f"-z{level}") for level in "19")
+    found = compare("demo", first, second, Runner())
+    assert found.state == "differs"
+    assert found.difference[0].startswith("control.tar.gz: ")
+
+
+def test_another_header_of_a_member_is_a_difference(tmp_path: Path) -> None:
+    made = deb(tmp_path / "a")
+    theirs = with_member(
+        made, "data.tar.zst", data_of(made), tmp_path / "theirs.deb", mode="100666"
+    )
+    found = compare("demo", made, theirs, Runner())
+    assert found.state == "differs"
+    assert found.difference[0].startswith("data.tar.zst: header ")
+
+
+@pytest.mark.parametrize("content", [b"no tar", b"x" * 2048])
+def test_what_holds_no_archive_is_named(tmp_path: Path, content: bytes) -> None:
+    made = deb(tmp_path / "a")
+    packed = zstandard.ZstdCompressor().compress(content)
+    broken = with_member(made, "data.tar.zst", packed, tmp_path / "broken.deb")
+    with pytest.raises(RebuildError, match=r"broken\.deb holds no archive") as caught:
+        compare("demo", broken, made, Runner())
+    assert "dpkg-deb --fsys-tarfile" in caught.value.hint
+    torn = with_member(made, "data.tar.zst", data_of(made)[:-20], tmp_path / "torn.deb")
+    with pytest.raises(RebuildError, match="dpkg-deb --fsys-tarfile"):
+        compare("demo", torn, made, Runner())
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [(0, ["it says"]), (1, ["it says"]), (2, ["diffoscope ended with exit code 2", "no memory"])],
+)
+def test_a_diffoscope_that_fails_takes_nothing_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, says: list[str]
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "diffoscope").write_text(
+        f"#!/bin/sh\n[ $# = 3 ] || exit 3\necho it says\necho no memory >&2\nexit {code}\n"
+    )
+    (tools / "diffoscope").chmod(0o755)
+    path = f"{tools}:{process.SYSTEM_PATH}"
+    monkeypatch.setattr(process, "SYSTEM_PATH", path)
+    monkeypatch.setattr("debstack.pipeline.compare.SYSTEM_PATH", path)
+    found = result(tmp_path, change=_write(FILE, "read it\n"))
+    assert found.state == "differs"
+    assert found.difference[0].startswith(f"data.tar: ./{FILE}: content ")
+    assert list(found.difference[1:]) == says
 
 
 def _write(path: str, text: str) -> Callable[[Path], None]:
