@@ -54,7 +54,7 @@ samples: ## Make the git repositories of the sample applications.
 	@scripts/make-samples
 
 clean: ## Remove what was built; dist/, the keys in build/keys and the cache of wheels stay.
-	rm -rf build/packages build/samples .venv
+	rm -rf build/packages build/samples build/rebuild-* .venv
 
 .venv/.run: pyproject.toml
 	@scripts/need-packages $(BUILD_PACKAGES)

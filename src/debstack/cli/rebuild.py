@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +10,9 @@ import click
 from debstack.cli.project import Project, pass_project
 from debstack.cli.table import table
 from debstack.errors import RebuildError
-from debstack.pipeline import build
 from debstack.pipeline.compare import Compared
 from debstack.pipeline.publish import targets_of
-from debstack.pipeline.rebuild import demand_same_lock, rebuild, released
+from debstack.pipeline.rebuild import demand_same_lock, rebuild, released, reopen, workplace
 from debstack.pipeline.rooted import needs_root
 
 
@@ -40,7 +38,8 @@ def command(
     """Build the packages of RELEASE_DIR (or only PACKAGE...) again from the lock, and compare.
 
     It was built from packaging/repos.lock. Each package is compared as it is before it is signed;
-    nothing is kept of what is built. Exit code 15 says that one is not the same.
+    nothing is kept of what is built, but the log of what fails: build/rebuild-PACKAGE.log. Exit
+    code 15 says that one is not the same.
     """
     demand_same_lock(folder, project.lock)
     built_for = targets_of(folder, project.definition)
@@ -48,13 +47,11 @@ def command(
     workshop = project.workshop(offline=offline)
     compared: list[Compared] = []
     for target in targets:
-        release = build.open_release(project.root, project.definition, project.lock, target)
+        release = reopen(project.root, project.definition, project.lock, target)
         wanted = released(folder, target, packages)
-        # Beside what is built otherwise: there is room for it, where /tmp may be in memory.
-        project.folders.build.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="rebuild-", dir=project.folders.build) as place:
+        with workplace(project.folders, project.log) as place:
             found = rebuild(
-                release, wanted, project.keys, Path(place), workshop,
+                release, wanted, project.keys, place, workshop,
                 in_root=in_root or needs_root(target),
             )  # fmt: skip
         click.echo(_table(target.name, found))

@@ -9,7 +9,7 @@ import click
 from debstack.cli.project import Project, pass_project
 from debstack.cli.table import size, table
 from debstack.pipeline import build
-from debstack.pipeline.source import source
+from debstack.pipeline.source import discard_unfinished, source
 
 
 @click.command(short_help="Write Debian source packages, for a build farm.")
@@ -36,11 +36,13 @@ def command(
         for target in targets
     ]
     written = []
+    sources_folder = project.folders.dist / "source"
     with build.locked(project.folders, project.log):
+        discard_unfinished(sources_folder)
         for release in releases:
             actions = build.plan(release, project.folders, project.keys, packages)
             sources = build.fetch(release, [each.package for each in actions], workshop)
-            folder = project.folders.dist / "source" / project.lock.release / release.target.name
+            folder = sources_folder / project.lock.release / release.target.name
             for action in actions:
                 parts = build.parts(release, project.keys, action, sources, workshop)
                 with project.log.step(action.package, f"source package for {release.target.name}"):

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from debstack.errors import LockError, RebuildError
+from debstack.errors import DebstackError, LockError, RebuildError
 from debstack.keys import Keys
-from debstack.model.definition import Target
+from debstack.log import Log
+from debstack.model.definition import Definition, Target
 from debstack.model.lock import Lock, read_lock
-from debstack.pipeline.build import Folders, demand_machine, fetch, heaviest_first, parts, plan
+from debstack.pipeline.build import (
+    Folders,
+    demand_machine,
+    fetch,
+    heaviest_first,
+    locked,
+    open_release,
+    parts,
+    plan,
+)
 from debstack.pipeline.compare import Compared, compare
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.rooted import rooted
 from debstack.pipeline.unsigned import unsigned
+from debstack.steps.stage import discard
+
+_PREFIX = "rebuild-"
 
 
 @dataclass(frozen=True)
@@ -41,16 +57,60 @@ def demand_same_lock(folder: Path, lock: Lock) -> None:
         )
 
 
+def reopen(project: Path, definition: Definition, lock: Lock, target: Target) -> Release:
+    """Return the release that the lock describes, as ``open_release`` does for a build.
+
+    Raises LockError: of other definitions, or by another debstack, it is not the same again.
+    """
+    try:
+        return open_release(project, definition, lock, target)
+    except LockError as error:
+        # A build's hint is to lock, which would pin another release.
+        raise LockError(
+            error.message,
+            hint="check out the commit that has this lock (git log packaging/repos.lock), and use"
+            " the debstack that built the release",
+            details=error.details,
+        ) from error
+
+
+@contextmanager
+def workplace(folders: Folders, log: Log) -> Iterator[Path]:
+    """Give an empty folder to build again in, which is gone afterwards.
+
+    It is beside what is built otherwise: there is room, where /tmp may be in memory. Meanwhile no
+    other build of the project runs, so what is left there is of one that was killed, and goes. Of a
+    package that fails the log stays: build/rebuild-PACKAGE.log.
+    """
+    with locked(folders, log):
+        for abandoned in folders.build.glob(f"{_PREFIX}*/"):
+            discard(abandoned)
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folders.build) as name:
+            try:
+                yield Path(name)
+            except DebstackError as failure:
+                _keep_log(failure, Path(name), folders.build)
+                raise
+
+
+def _keep_log(failure: DebstackError, place: Path, build: Path) -> None:
+    log = failure.log
+    if log is None or not log.is_relative_to(place) or not log.is_file():
+        return
+    package = log.parent.name.partition("_")[0]
+    failure.log = build / f"{_PREFIX}{package}.log"
+    shutil.copyfile(log, failure.log)
+    failure.hint = (
+        failure.hint or f"read the log; see whether it can be built: debstack build {package}"
+    )
+
+
 def released(folder: Path, target: Target, only: Collection[str] = ()) -> tuple[Released, ...]:
     """Return the packages of the release in ``folder`` for a target, or those in ``only``.
 
-    They are what its manifest names. Raises RebuildError if one is not there.
+    They are what its manifest names. Raises RebuildError if it or one of them is not there.
     """
-    document = json.loads((folder / f"{target.name}.json").read_text("utf-8"))
-    found = tuple(
-        Released(each["package"], each["version"], folder / Path(each["file"]).name)
-        for each in document["packages"]
-    )
+    found = _manifest(folder, target)
     names = [each.package for each in found]
     if unknown := [each for each in only if each not in names]:
         raise RebuildError(
@@ -65,6 +125,25 @@ def released(folder: Path, target: Target, only: Collection[str] = ()) -> tuple[
                 hint="copy the release again, whole",
             )
     return found
+
+
+def _manifest(folder: Path, target: Target) -> tuple[Released, ...]:
+    file = folder / f"{target.name}.json"
+    try:
+        return tuple(
+            Released(each["package"], each["version"], folder / Path(each["file"]).name)
+            for each in json.loads(file.read_text("utf-8"))["packages"]
+        )
+    except FileNotFoundError as error:
+        raise RebuildError(
+            f"{folder} holds no release built for {target.name}",
+            hint="without --target it is built again for what it was built for",
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RebuildError(
+            f"{file} is not the manifest of a release, or not all of it: {error}",
+            hint="copy the release again, whole",
+        ) from error
 
 
 def rebuild(

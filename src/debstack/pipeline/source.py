@@ -34,6 +34,8 @@ _NEEDED = (
 )
 """What debstack imports, by the names of Debian's packages."""
 
+_INCOMING = ".incoming-"
+
 
 @dataclass(frozen=True)
 class SourcePackage:
@@ -45,6 +47,15 @@ class SourcePackage:
     size: int
 
 
+def discard_unfinished(folder: Path) -> None:
+    """Remove what runs that were killed left in ``folder``, which has RELEASE/TARGET folders.
+
+    The caller holds the project's lock: nobody else is at work there.
+    """
+    for abandoned in folder.glob(f"*/*/{_INCOMING}*/"):
+        stage.discard(abandoned)
+
+
 def source(release: Release, parts: Parts, destination: Path, workshop: Workshop) -> SourcePackage:
     """Write the source package of one package into ``destination``.
 
@@ -53,7 +64,7 @@ def source(release: Release, parts: Parts, destination: Path, workshop: Workshop
     """
     require("dpkg-source")
     destination.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".incoming-", dir=destination) as name:
+    with tempfile.TemporaryDirectory(prefix=_INCOMING, dir=destination) as name:
         folder = Path(name)
         debian = _debian(release, parts, folder / "unpacked", workshop)
         files = folder / "files"

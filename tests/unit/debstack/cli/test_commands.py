@@ -16,7 +16,7 @@ from tests.unit.debstack.test_errors import all_errors
 from debstack import __main__
 from debstack.cli.project import Project
 from debstack.cli.root import debstack
-from debstack.errors import DebstackError, DefinitionError, LockError, Problem
+from debstack.errors import DebstackError, DefinitionError, LockError, Problem, RebuildError
 
 COMMANDS = (
     *("audit", "build", "diff", "fetch", "inspect", "lock", "rebuild", "vendor"),
@@ -212,3 +212,35 @@ def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.Mo
     assert made.cache == Path("/var/cache/dev/debstack")
     monkeypatch.setenv("DEBSTACK_CACHE_DIR", "/srv/wheels")
     assert made.cache == Path("/srv/wheels")
+
+
+@pytest.mark.usefixtures("development")
+def test_a_rebuild_is_told_what_it_cannot_build_again(tmp_path: Path) -> None:
+    demo = release(tmp_path)
+    made, killed = tmp_path / "made", folders(demo).build / "rebuild-0123"
+    made.mkdir()
+    killed.mkdir(parents=True)
+    package = {"package": "web", "version": "1~other", "file": "web.deb"}
+    (made / "web.deb").touch()
+    (made / "bookworm.json").write_text(json.dumps({"packages": [package]}))
+    result = invoke("rebuild", "--offline", "--check", str(made), folder=demo.project)
+    assert isinstance(result.exception, RebuildError)
+    assert "web is 1~other there" in result.exception.message
+    # The one before it, which was killed, left what is nobody's.
+    assert not killed.exists()
+
+
+@pytest.mark.usefixtures("development")
+def test_source_removes_what_was_left_by_one_that_was_killed(tmp_path: Path) -> None:
+    demo = release(tmp_path)
+    sources = folders(demo).dist / "source"
+    killed, done = (
+        sources / "2025.01.01.1/trixie/.incoming-0",
+        sources / "2025.01.01.1/trixie/a.dsc",
+    )
+    killed.mkdir(parents=True)
+    done.touch()
+    # The demo project has no repositories to fetch from.
+    assert isinstance(invoke("source", folder=demo.project).exception, DebstackError)
+    assert done.exists()
+    assert not killed.exists()

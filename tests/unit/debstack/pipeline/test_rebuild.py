@@ -7,12 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.debstack.pipeline.release import KEYS, release
+from tests.unit.debstack.pipeline.release import KEYS, folders, release
 
-from debstack.errors import LockError, RebuildError
+from debstack.errors import BuildError, LockError, RebuildError, StartError
 from debstack.log import Log
 from debstack.pipeline.contents import Release, Workshop
-from debstack.pipeline.rebuild import Released, demand_same_lock, rebuild, released
+from debstack.pipeline.rebuild import (
+    Released,
+    demand_same_lock,
+    rebuild,
+    released,
+    reopen,
+    workplace,
+)
 from debstack.process import Runner
 
 
@@ -62,6 +69,63 @@ def test_a_file_that_is_missing_is_named(demo: Release, folder: Path) -> None:
     (folder / "web.deb").unlink()
     with pytest.raises(RebuildError, match=r"web\.deb is missing, which bookworm\.json names"):
         released(folder, demo.target)
+
+
+def test_a_release_that_was_not_built_for_the_target_is_named(demo: Release, folder: Path) -> None:
+    with pytest.raises(RebuildError, match="holds no release built for trixie") as caught:
+        released(folder, replace(demo.target, name="trixie"))
+    assert "without --target" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["", '{"packages": [{"pack', "[]", '{"packages": [{}]}', "\xff"])
+def test_a_manifest_that_is_not_whole_is_named(demo: Release, folder: Path, text: str) -> None:
+    (folder / "bookworm.json").write_text(text, "latin-1")
+    with pytest.raises(RebuildError, match=r"bookworm\.json is not the manifest") as caught:
+        released(folder, demo.target)
+    assert caught.value.hint == "copy the release again, whole"
+
+
+def test_with_other_inputs_nobody_is_told_to_lock(demo: Release) -> None:
+    assert reopen(demo.project, demo.definition, demo.lock, demo.target) == demo
+    changed = replace(
+        demo.definition, stack=replace(demo.definition.stack, maintainer="X <x@example.org>")
+    )
+    with pytest.raises(LockError, match="was made from other inputs: feed, web, ") as caught:
+        reopen(demo.project, changed, demo.lock, demo.target)
+    assert "debstack lock" not in caught.value.hint
+    assert "the debstack that built the release" in caught.value.hint
+
+
+@pytest.mark.parametrize("hint", ["", "edit web.toml"])
+def test_the_log_of_what_fails_stays(demo: Release, hint: str) -> None:
+    build = folders(demo).build
+    with (
+        pytest.raises(StartError) as caught,
+        workplace(folders(demo), Log(quiet=True)) as place,
+    ):
+        log = place / "build/packages/bookworm/web_1.2-1~deb12/build.log"
+        log.parent.mkdir(parents=True)
+        log.write_text("it does not start\n")
+        failure = StartError("web does not start", hint=hint)
+        failure.log = log
+        raise failure
+    assert caught.value.log == build / "rebuild-web.log"
+    assert caught.value.log.read_text() == "it does not start\n"
+    assert caught.value.hint == (
+        hint or "read the log; see whether it can be built: debstack build web"
+    )
+    assert not place.exists()
+    with pytest.raises(BuildError), workplace(folders(demo), Log(quiet=True)):
+        raise BuildError("it has no log")
+
+
+def test_what_was_killed_leaves_nothing_for_long(demo: Release) -> None:
+    build = folders(demo).build
+    (build / "rebuild-0123/dist").mkdir(parents=True)
+    (build / "rebuild-web.log").touch()
+    with workplace(folders(demo), Log(quiet=True)) as place:
+        assert {each.name for each in build.iterdir()} == {".lock", "rebuild-web.log", place.name}
+    assert {each.name for each in build.iterdir()} == {".lock", "rebuild-web.log"}
 
 
 def test_a_manifest_names_no_file_elsewhere(demo: Release, folder: Path) -> None:
