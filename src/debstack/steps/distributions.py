@@ -1,7 +1,8 @@
 """The distributions that debstack itself needs, as wheels for another Python than it runs under.
 
 debstack runs in the root of another Debian release with that release's Python. What it is made of
-is fetched here, where the network is, and bound into the root.
+is fetched here, where the network is, and bound into the root. uv, which writes what is in a
+package, is the wheel that is pinned by its hash; the others are asked for by version.
 """
 
 from __future__ import annotations
@@ -15,23 +16,20 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from debstack.digest import sha256_of
 from debstack.errors import DependencyError
 from debstack.log import Log
 from debstack.model.definition import Target
-from debstack.model.uv import VERSION
 from debstack.model.wheel import pip_platforms
 from debstack.once import once
 from debstack.process import Runner, network_environment
 
 
 def wanted() -> tuple[str, ...]:
-    """Return debstack's own requirements.
-
-    uv is the one that runs here, exactly: it writes what is in a package.
-    """
+    """Return debstack's own requirements but uv, which comes as a wheel."""
     asked = [Requirement(each) for each in requires("debstack") or ()]
     names = [each for each in asked if each.marker is None or each.marker.evaluate({"extra": ""})]
-    return (*(str(each) for each in names if each.name != "uv"), f"uv=={VERSION}")
+    return tuple(str(each) for each in names if each.name != "uv")
 
 
 def command(requirements: Sequence[str], target: Target, folder: Path) -> list[str]:
@@ -51,13 +49,16 @@ def command(requirements: Sequence[str], target: Target, folder: Path) -> list[s
     # fmt: on
 
 
-def distributions(target: Target, cache: Path, runner: Runner, log: Log, *, offline: bool) -> Path:
+def distributions(
+    target: Target, uv: Path, cache: Path, runner: Runner, log: Log, *, offline: bool
+) -> Path:
     """Return a folder that has what debstack needs on the Python path of ``target``.
 
-    It is filled from the index at the first call. Raises DependencyError.
+    It is filled at the first call: from the index, and with the wheel ``uv``, whose hash was
+    verified. Raises DependencyError.
     """
     requirements = wanted()
-    recipe = json.dumps([target.python, target.platform, *requirements])
+    recipe = json.dumps([target.python, target.platform, sha256_of(uv), *requirements])
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
     folder = cache / "distributions" / f"{target.name}-{digest}"
     if folder.is_dir():
@@ -69,7 +70,7 @@ def distributions(target: Target, cache: Path, runner: Runner, log: Log, *, offl
         )
 
     def install(unfinished: Path) -> None:
-        asked = command(requirements, target, unfinished)
+        asked = command([*requirements, str(uv)], target, unfinished)
         done = runner.run(asked, env=network_environment(), check=False)
         if done.returncode:
             raise DependencyError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,38 @@ TRIXIE = Target("trixie", "deb13", "3.13", "amd64", "x86_64-manylinux_2_40")
 LOG = Log(quiet=True)
 
 
-def test_it_is_what_pyproject_names_with_the_same_uv() -> None:
+@pytest.fixture
+def uv(tmp_path: Path) -> Path:
+    """Return the wheel with uv, for what only asks for it."""
+    file = tmp_path / "wheels/uv-1-py3-none-any.whl"
+    file.parent.mkdir()
+    file.write_bytes(b"uv")
+    return file
+
+
+def test_it_is_what_pyproject_names_but_uv() -> None:
     names = [Requirement(each).name for each in wanted()]
-    assert {"click", "jinja2", "uv"} <= set(names)
-    assert "pytest" not in names
+    assert {"click", "jinja2"} <= set(names)
+    assert not {"pytest", "uv"} & set(names)
     assert len(names) == len(set(names))
-    assert f"uv=={version('uv')}" in wanted()
+
+
+def test_uv_is_the_wheel_that_is_given(
+    tmp_path: Path, uv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(self: Runner, asked: list[str], **_: object) -> Result:
+        folder = Path(asked[asked.index("--target") + 1])
+        folder.mkdir(exist_ok=True)
+        (folder / "asked").write_text("\n".join(asked))
+        return Result(tuple(asked), 0)
+
+    monkeypatch.setattr(Runner, "run", run)
+    made = distributions(TRIXIE, uv, tmp_path, Runner(), LOG, offline=False)
+    requirements = (made / "asked").read_text().partition("--target\n")[2].splitlines()[1:]
+    assert requirements == [*wanted(), str(uv)]
+    assert distributions(TRIXIE, uv, tmp_path, Runner(), LOG, offline=True) == made
+    uv.write_bytes(b"another")
+    assert distributions(TRIXIE, uv, tmp_path, Runner(), LOG, offline=False) != made
 
 
 def test_pip_is_asked_for_wheels_of_the_target() -> None:
@@ -34,20 +59,22 @@ def test_pip_is_asked_for_wheels_of_the_target() -> None:
     assert line[-3:] == ["--target", "/new", "click>=8.1"]
 
 
-def test_offline_the_next_command_is_told(tmp_path: Path) -> None:
+def test_offline_the_next_command_is_told(tmp_path: Path, uv: Path) -> None:
     with pytest.raises(DependencyError, match=r"for Python 3\.13 are not in") as caught:
-        distributions(TRIXIE, tmp_path, Runner(), LOG, offline=True)
+        distributions(TRIXIE, uv, tmp_path / "cache", Runner(), LOG, offline=True)
     assert "debstack fetch --target trixie" in caught.value.hint
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "cache").exists()
 
 
-def test_without_an_index_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_index_nothing_is_left(
+    tmp_path: Path, uv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def run(self: Runner, asked: list[str], **_: object) -> Result:
         Path(asked[asked.index("--target") + 1], "half").mkdir(parents=True)
         return Result(tuple(asked), 1, b"ERROR: Could not find a version of click")
 
     monkeypatch.setattr(Runner, "run", run)
     with pytest.raises(DependencyError, match="cannot be had") as caught:
-        distributions(TRIXIE, tmp_path, Runner(), LOG, offline=False)
+        distributions(TRIXIE, uv, tmp_path, Runner(), LOG, offline=False)
     assert "ERROR: Could not find a version of click" in caught.value.details
     assert [path for path in (tmp_path / "distributions").iterdir() if path.is_dir()] == []
