@@ -71,8 +71,15 @@ def read_built(folder: Path, definition: Definition, target: Target) -> BuiltRel
         raise ArchiveError(
             f"{folder} holds no release built for {target.name}", hint="run: debstack build"
         )
-    document = json.loads(manifest.read_text())
-    built = {each["package"]: folder / each["file"] for each in document["packages"]}
+    try:
+        document = json.loads(manifest.read_text())
+        built = {each["package"]: folder / each["file"] for each in document["packages"]}
+        name = str(document["release"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArchiveError(
+            f"{manifest} is not the manifest of a release, or not all of it: {error}",
+            hint="build it again, or copy the release again, whole",
+        ) from error
     missing = [name for name in release_packages(definition) if name not in built]
     if missing:
         raise ArchiveError(
@@ -80,7 +87,7 @@ def read_built(folder: Path, definition: Definition, target: Target) -> BuiltRel
         )
     lock = read_lock(folder / "repos.lock")
     commits = {name: each.commit for name, each in lock.components.items()}
-    return BuiltRelease(target, About(document["release"], commits), tuple(built.values()))
+    return BuiltRelease(target, About(name, commits), tuple(built.values()))
 
 
 def check_target(planned: Plan, target: Target) -> None:

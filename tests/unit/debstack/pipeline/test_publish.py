@@ -69,6 +69,17 @@ def test_a_part_of_a_release_is_not_published(definition: Definition, tmp_path: 
     assert caught.value.hint == "run: debstack build"
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"packages": [{}]}', '{"packages": []}'])
+def test_a_manifest_that_is_not_whole_is_told(
+    definition: Definition, tmp_path: Path, text: str
+) -> None:
+    folder = built(tmp_path, definition, *release_packages(definition))
+    (folder / "bookworm.json").write_text(text)
+    with pytest.raises(ArchiveError, match=r"bookworm\.json is not the manifest") as caught:
+        read_built(folder, definition, definition.stack.targets[0])
+    assert "whole" in caught.value.hint
+
+
 def test_a_release_that_was_not_built_is_told(definition: Definition, tmp_path: Path) -> None:
     target = definition.stack.targets[0]
     for read in (targets_of, partial(read_built, target=target)):
