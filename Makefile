@@ -11,8 +11,8 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E,)
 TARGET :=
 ROOT_PACKAGES := $(if $(TARGET),mmdebstrap $(if $(SUDO),uidmap))
 PYTHON := .venv/bin/python
-# Two files of tests at a time: those of the system wait for services more than they compute.
-PYTEST := $(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+# More files of tests at a time than cores: those of the system wait for services as well.
+PYTEST := $(PYTHON) -m pytest --numprocesses 3 --dist loadfile
 DEBSTACK := .venv/bin/debstack
 
 help: ## Show this list.
