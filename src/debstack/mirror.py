@@ -70,7 +70,7 @@ def make(
         objects = _objects(files, history, commit)
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".incoming-", dir=file.parent) as folder:
-            pack = _pack(files, history, objects, Path(folder))
+            pack = _pack(files, history, objects)
             whole = Path(folder) / file.name
             with whole.open("wb") as bundle, pack.open("rb") as source:
                 bundle.write(_HEADER)
@@ -165,16 +165,19 @@ def _objects(files: Git, history: Git, commit: str) -> list[str]:
     return sorted({*tree, *commits})
 
 
-def _pack(files: Git, history: Git, objects: Collection[str], folder: Path) -> Path:
-    """Write the objects of both repositories as one pack."""
+def _pack(files: Git, history: Git, objects: Collection[str]) -> Path:
+    """Write the objects of both repositories as one pack, beside those of the first.
+
+    git renames it to where it is wanted, which has to be on the repository's file system.
+    """
     # Promised objects that nobody asked for are not fetched by the way.
     env = {
         "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(history.root / "objects"),
         "GIT_NO_LAZY_FETCH": "1",
     }
     lines = (f"{each}\n".encode() for each in objects)
-    packed = files.feed(lines, "pack-objects", "-q", folder / "objects", env=env)
-    found = list(folder.glob("objects-*.pack"))
+    packed = files.feed(lines, "pack-objects", "-q", files.root / "mirror", env=env)
+    found = list(files.root.glob("mirror-*.pack"))
     if packed.returncode or len(found) != 1:
         raise SourceError(
             "what was fetched cannot be packed",

@@ -8,6 +8,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
@@ -185,11 +186,12 @@ def test_the_lock_and_the_changelog_are_inside(
     lock = read_lock(built.project.lock_file)
     (tmp_path / "repos.lock").write_bytes(doc(built, package, "repos.lock", tmp_path))
     inside = read_lock(tmp_path / "repos.lock")
-    assert inside.packages[package] == lock.packages[package]
     if package == "traderunner-stack":
         assert inside == lock
     else:
-        assert list(inside.packages) == [package]
+        locked = lock.packages[package]
+        own = {"bookworm": locked.inputs["bookworm"]}
+        assert inside.packages == {package: replace(locked, inputs=own)}
     ending = "changelog.Debian.gz" if package in COMPONENTS else "changelog.gz"
     changelog = gzip.decompress(doc(built, package, ending, tmp_path)).decode()
     assert f"Release {lock.packages[package].changed_in}" in changelog

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -76,6 +78,20 @@ def off_main(world: World) -> str:
     commit = world.repository.commit({"app.py": "evil"})
     world.repository.git("checkout", "-q", "main")
     return commit
+
+
+def test_the_cache_may_lie_on_another_file_system_than_temporary_files(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Debian 13 /tmp is a file system of its own, in memory."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or memory.stat().st_dev == world.folder.stat().st_dev:
+        pytest.skip("/dev/shm is no file system of its own here")
+    monkeypatch.setenv("TMPDIR", str(memory))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    commit = world.repository.commit({"app.py": "1"})
+    world.lock(commit)
+    assert world.mirror(commit).is_file()
 
 
 def test_a_commit_of_the_branch_is_accepted_also_when_the_branch_has_moved_on(world: World) -> None:
