@@ -15,16 +15,20 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.build.archive import RUNNER, SUITE, Apt, Archive, make_apt, make_deb
 
+from debstack.archive import manifest
+from debstack.archive.content import About
 from debstack.archive.plan import live
+from debstack.archive.publish import Publisher
 from debstack.archive.tree import Tree
 from debstack.archive.verify import Examination
 from debstack.keys import Keys, load
+from debstack.log import Log
 from debstack.process import base_environment
 
 pytestmark = pytest.mark.build
@@ -243,7 +247,12 @@ def test_a_publisher_is_killed_fifty_times(archive: Archive, tmp_path: Path) -> 
         assert found == expected if done else found in (before, expected)
         expected = found
         assert_good(archive)
-    end(start(archive, "publish", make_deb(tmp_path, "hello", "2.0"), "2.0"), kill=False)
+    # Publications of one second are dated ahead of the clock, and collected when it is there.
+    last = manifest.load_all(Tree(archive.root), SUITE.name)[-1].published
+    later = max(datetime.now(UTC), last + timedelta(seconds=2))
+    publisher = Publisher(archive.root, later, timedelta(0), RUNNER, Log(quiet=True))
+    deb = make_deb(tmp_path, "hello", "2.0")
+    publisher.publish(SUITE, [deb], [archive.keys.repository], About("2.0"))
     assert versions(archive) == expected | {"2.0"}
     assert_good(archive)
     pool = {path.name.split("_")[1] for path in archive.root.glob("pool/**/*.deb")}
