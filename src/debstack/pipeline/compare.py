@@ -153,10 +153,18 @@ def _members(option: str, deb: Path, runner: Runner) -> tuple[str, dict[str, dic
     """Return the sha256 of an archive, and what it says of each of its members."""
     with tempfile.TemporaryFile() as copy:
         whole = hashlib.sha256()
-        with runner.stream(["dpkg-deb", option, deb]) as stream:
-            while chunk := stream.read(_CHUNK):
-                whole.update(chunk)
-                copy.write(chunk)
+        try:
+            with runner.raising(RebuildError).stream(["dpkg-deb", option, deb]) as stream:
+                while chunk := stream.read(_CHUNK):
+                    whole.update(chunk)
+                    copy.write(chunk)
+        except RebuildError as error:
+            raise RebuildError(
+                f"{deb} is damaged: {error.message}",
+                hint=f"see which files are: (cd {deb.parent} && sha256sum -c SHA256SUMS);"
+                " then copy the release again",
+                details=error.details,
+            ) from error
         copy.seek(0)
         try:
             with tarfile.open(fileobj=copy, errors="surrogateescape") as archive:

@@ -167,8 +167,11 @@ def test_what_holds_no_archive_is_named(tmp_path: Path, content: bytes) -> None:
         compare("demo", broken, made, Runner())
     assert "dpkg-deb --fsys-tarfile" in caught.value.hint
     torn = with_member(made, "data.tar.zst", data_of(made)[:-20], tmp_path / "torn.deb")
-    with pytest.raises(RebuildError, match="dpkg-deb --fsys-tarfile"):
+    with pytest.raises(
+        RebuildError, match=r"torn\.deb is damaged: .*dpkg-deb --fsys-tarfile"
+    ) as caught:
         compare("demo", torn, made, Runner())
+    assert "sha256sum -c SHA256SUMS" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def run(
         got.append((orders, workshop))
         if isinstance(failure, OSError):
             raise failure
-        output = shelf / "web_1~deb13/work/output"
+        output = shelf / "web_1~deb13" / "output"
         left = Package(*(output / f"web.{kind}" for kind in ("deb", "buildinfo", "changes")))
         made = Unsigned("web", "1~deb13", left, "0" * 64, 1.5)
         if isinstance(failure, DebstackError):
@@ -71,7 +71,7 @@ def test_what_was_made_is_found_outside(places: Path, monkeypatch: pytest.Monkey
     assert outcome is not None
     (made,) = outcome.made
     assert outcome.failure is None
-    assert made.left.deb == Path("/shelf/web_1~deb13/work/output/web.deb")
+    assert made.left.deb == Path("/shelf/web_1~deb13/output/web.deb")
     assert (made.payload, made.seconds) == ("0" * 64, 1.5)
 
 

@@ -51,7 +51,7 @@ def test_a_run_that_tells_nothing_is_an_error_and_not_an_empty_build(
 ) -> None:
     demo = release(tmp_path / "project")
     shelf = tmp_path / "packages"
-    (shelf / "web_1/work/output").mkdir(parents=True)
+    (shelf / "web_1" / "work" / "output").mkdir(parents=True)
     # A root without a Python in it.
     monkeypatch.setattr(rooted, "prepare", lambda *_: (tmp_path / "root", tmp_path / "needed"))
     workshop = Workshop(tmp_path / "cache", 1, True, Runner(), Log(quiet=True))
