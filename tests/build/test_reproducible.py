@@ -124,8 +124,9 @@ def _build_as_nobody(folder: Path, target: str) -> list[dict[str, Any]]:
         "sh", "-c", 'umask 077; exec "$@"', "sh",
         PYTHON, "-m", "debstack", "build", "--offline", "--json", "--target", target,
     ]  # fmt: skip
-    output = Runner().capture(command, cwd=folder / "p", env=environment).text
-    packages: list[dict[str, Any]] = json.loads(output)
+    done = Runner().capture(command, cwd=folder / "p", env=environment, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    packages: list[dict[str, Any]] = json.loads(done.text)
     return packages
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from debstack.errors import BuildError
 from debstack.model.definition import Target
 from debstack.model.places import packaging_folder
-from debstack.model.uv import uv_lock
 from debstack.pipeline.assemble import Parts
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.inside import BASE, CACHE, EXCHANGE, PROJECT, SHELF, Wanted, read_outcome
@@ -23,7 +22,6 @@ from debstack.render import templates_folder
 from debstack.steps.distributions import distributions
 from debstack.steps.root import Entrance, command, demand_enterable, host_release, root
 from debstack.steps.stage import discard
-from debstack.steps.wheels import collect
 
 
 def needs_root(target: Target) -> bool:
@@ -39,10 +37,10 @@ def prepare(target: Target, workshop: Workshop) -> tuple[Path, Path]:
     cache, runner, log = workshop.cache, workshop.runner, workshop.log
     folder = root(target.name, cache, runner, log, offline=workshop.offline)
     demand_enterable(folder, runner)
-    (uv,) = collect(
-        uv_lock(target), cache, target, runner, offline=workshop.offline, vendor=workshop.vendor
+    needed = distributions(
+        target, cache, runner, log, offline=workshop.offline, vendor=workshop.vendor
     )
-    return folder, distributions(target, uv, cache, runner, log, offline=workshop.offline)
+    return folder, needed
 
 
 def rooted(release: Release, orders: Sequence[Parts], shelf: Path, workshop: Workshop) -> Outcome:

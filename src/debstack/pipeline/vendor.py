@@ -16,9 +16,10 @@ from pathlib import Path
 from debstack.errors import SourceError
 from debstack.model.requirements import RequirementsLock
 from debstack.model.trust import policy
+from debstack.model.uv import uv_lock
 from debstack.pipeline.contents import Release, Workshop
 from debstack.steps.fetch import Places, Wanted, mirrored
-from debstack.steps.wheels import cached, verify
+from debstack.steps.wheels import cached, collect
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,15 @@ class Vendored:
 def vendor(releases: Sequence[Release], folder: Path, workshop: Workshop) -> Vendored:
     """Copy what ``releases`` (the locked one, for each target) need from the cache to ``folder``.
 
-    Everything was fetched before. Nothing is removed. Raises DependencyError or SourceError.
+    The sources were fetched before. Nothing is removed. Raises DependencyError or SourceError.
     """
     wanted: dict[Path, Path] = {}
     for release in releases:
         for lock in _locks(release):
-            verify(lock.wheels, workshop.cache)
+            collect(
+                lock, workshop.cache, release.target, workshop.runner,
+                offline=workshop.offline, vendor=workshop.vendor,
+            )  # fmt: skip
         wanted |= {
             source.relative_to(_base(source, workshop)): source
             for source in _sources(release, workshop)
@@ -54,6 +58,8 @@ def vendor(releases: Sequence[Release], folder: Path, workshop: Workshop) -> Ven
 
 
 def _locks(release: Release) -> Iterator[RequirementsLock]:
+    # For source packages, and to make packages in a root.
+    yield uv_lock(release.target)
     for component in release.definition.components:
         yield release.requirements(component.name)
         if component.python.install == "wheel":

@@ -16,13 +16,14 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from debstack.digest import sha256_of
 from debstack.errors import DependencyError
 from debstack.log import Log
 from debstack.model.definition import Target
+from debstack.model.uv import uv_lock
 from debstack.model.wheel import pip_platforms
 from debstack.once import once
 from debstack.process import Runner, network_environment
+from debstack.steps.wheels import collect
 
 
 def wanted() -> tuple[str, ...]:
@@ -50,15 +51,22 @@ def command(requirements: Sequence[str], target: Target, folder: Path) -> list[s
 
 
 def distributions(
-    target: Target, uv: Path, cache: Path, runner: Runner, log: Log, *, offline: bool
+    target: Target,
+    cache: Path,
+    runner: Runner,
+    log: Log,
+    *,
+    offline: bool,
+    vendor: Path | None = None,
 ) -> Path:
     """Return a folder that has what debstack needs on the Python path of ``target``.
 
-    It is filled at the first call: from the index, and with the wheel ``uv``, whose hash was
-    verified. Raises DependencyError.
+    It is filled at the first call: from the index, uv from the folder ``vendor`` if it is there.
+    Raises DependencyError.
     """
-    requirements = wanted()
-    recipe = json.dumps([target.python, target.platform, sha256_of(uv), *requirements])
+    requirements, uv = wanted(), uv_lock(target)
+    hashes = [wheel.sha256 for wheel in uv.wheels]
+    recipe = json.dumps([target.python, target.platform, *hashes, *requirements])
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
     folder = cache / "distributions" / f"{target.name}-{digest}"
     if folder.is_dir():
@@ -70,7 +78,8 @@ def distributions(
         )
 
     def install(unfinished: Path) -> None:
-        asked = command([*requirements, str(uv)], target, unfinished)
+        wheels = collect(uv, cache, target, runner, offline=False, vendor=vendor)
+        asked = command([*requirements, *map(str, wheels)], target, unfinished)
         done = runner.run(asked, env=network_environment(), check=False)
         if done.returncode:
             raise DependencyError(

@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 from tests.unit.debstack.pipeline.release import release
 
-from debstack.errors import BuildError, DependencyError
+from debstack.errors import BuildError
 from debstack.log import Log
-from debstack.model.uv import uv_wheel
 from debstack.pipeline import rooted
 from debstack.pipeline.assemble import Parts
 from debstack.pipeline.contents import Workshop
 from debstack.pipeline.rooted import needs_root
 from debstack.process import Runner
-from debstack.steps.wheels import cached
 
 
 def test_it_sees_what_was_fetched_and_no_key(tmp_path: Path) -> None:
@@ -60,20 +58,3 @@ def test_a_run_that_tells_nothing_is_an_error_and_not_an_empty_build(
     assert f"rm -r {tmp_path / 'root'}" in caught.value.hint
     # What another build left there is not taken for what came of this one.
     assert not (shelf / "web_1/work").exists()
-
-
-def test_no_other_uv_than_the_pinned_one_gets_into_a_root(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    demo = release(tmp_path / "project")
-    cache = tmp_path / "cache"
-    monkeypatch.setattr(rooted, "root", lambda *_, **__: tmp_path / "root")
-    monkeypatch.setattr(rooted, "demand_enterable", lambda *_: None)
-    workshop = Workshop(cache, 1, True, Runner(), Log(quiet=True))
-    with pytest.raises(DependencyError, match="uv: 1 of 1 wheels are not in"):
-        rooted.prepare(demo.target, workshop)
-    wheel = cached(cache, uv_wheel(demo.target.architecture))
-    wheel.parent.mkdir(parents=True)
-    wheel.write_bytes(b"another")
-    with pytest.raises(DependencyError, match="are not the locked ones"):
-        rooted.prepare(demo.target, workshop)

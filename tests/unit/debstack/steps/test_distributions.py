@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,20 +11,20 @@ from packaging.requirements import Requirement
 from debstack.errors import DependencyError
 from debstack.log import Log
 from debstack.model.definition import Target
+from debstack.model.requirements import LockedWheel, RequirementsLock
 from debstack.process import Result, Runner
+from debstack.steps import distributions as steps
 from debstack.steps.distributions import command, distributions, wanted
+from debstack.steps.wheels import cached
 
 TRIXIE = Target("trixie", "deb13", "3.13", "amd64", "x86_64-manylinux_2_40")
 LOG = Log(quiet=True)
 
 
 @pytest.fixture
-def uv(tmp_path: Path) -> Path:
-    """Return the wheel with uv, for what only asks for it."""
-    file = tmp_path / "wheels/uv-1-py3-none-any.whl"
-    file.parent.mkdir()
-    file.write_bytes(b"uv")
-    return file
+def uv(monkeypatch: pytest.MonkeyPatch) -> LockedWheel:
+    """Pin a wheel of a few bytes instead of uv's."""
+    return _pin(b"uv", monkeypatch)
 
 
 def test_it_is_what_pyproject_names_but_uv() -> None:
@@ -33,8 +34,8 @@ def test_it_is_what_pyproject_names_but_uv() -> None:
     assert len(names) == len(set(names))
 
 
-def test_uv_is_the_wheel_that_is_given(
-    tmp_path: Path, uv: Path, monkeypatch: pytest.MonkeyPatch
+def test_uv_is_the_pinned_wheel(
+    tmp_path: Path, uv: LockedWheel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(self: Runner, asked: list[str], **_: object) -> Result:
         folder = Path(asked[asked.index("--target") + 1])
@@ -43,12 +44,22 @@ def test_uv_is_the_wheel_that_is_given(
         return Result(tuple(asked), 0)
 
     monkeypatch.setattr(Runner, "run", run)
-    made = distributions(TRIXIE, uv, tmp_path, Runner(), LOG, offline=False)
+    wheel = _keep(uv, b"uv", tmp_path)
+    made = distributions(TRIXIE, tmp_path, Runner(), LOG, offline=False)
     requirements = (made / "asked").read_text().partition("--target\n")[2].splitlines()[1:]
-    assert requirements == [*wanted(), str(uv)]
-    assert distributions(TRIXIE, uv, tmp_path, Runner(), LOG, offline=True) == made
-    uv.write_bytes(b"another")
-    assert distributions(TRIXIE, uv, tmp_path, Runner(), LOG, offline=False) != made
+    assert requirements == [*wanted(), str(wheel)]
+    # What was made from it is enough.
+    wheel.unlink()
+    assert distributions(TRIXIE, tmp_path, Runner(), LOG, offline=True) == made
+    _keep(_pin(b"another", monkeypatch), b"another", tmp_path)
+    assert distributions(TRIXIE, tmp_path, Runner(), LOG, offline=False) != made
+
+
+def test_no_other_uv_than_the_pinned_one_is_taken(tmp_path: Path, uv: LockedWheel) -> None:
+    _keep(uv, b"another", tmp_path)
+    with pytest.raises(DependencyError, match="are not the locked ones"):
+        distributions(TRIXIE, tmp_path, Runner(), LOG, offline=False)
+    assert [path for path in (tmp_path / "distributions").iterdir() if path.is_dir()] == []
 
 
 def test_pip_is_asked_for_wheels_of_the_target() -> None:
@@ -59,22 +70,40 @@ def test_pip_is_asked_for_wheels_of_the_target() -> None:
     assert line[-3:] == ["--target", "/new", "click>=8.1"]
 
 
-def test_offline_the_next_command_is_told(tmp_path: Path, uv: Path) -> None:
+def test_offline_the_next_command_is_told(tmp_path: Path) -> None:
     with pytest.raises(DependencyError, match=r"for Python 3\.13 are not in") as caught:
-        distributions(TRIXIE, uv, tmp_path / "cache", Runner(), LOG, offline=True)
+        distributions(TRIXIE, tmp_path / "cache", Runner(), LOG, offline=True)
     assert "debstack fetch --target trixie" in caught.value.hint
     assert not (tmp_path / "cache").exists()
 
 
 def test_without_an_index_nothing_is_left(
-    tmp_path: Path, uv: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, uv: LockedWheel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _keep(uv, b"uv", tmp_path)
+
     def run(self: Runner, asked: list[str], **_: object) -> Result:
         Path(asked[asked.index("--target") + 1], "half").mkdir(parents=True)
         return Result(tuple(asked), 1, b"ERROR: Could not find a version of click")
 
     monkeypatch.setattr(Runner, "run", run)
     with pytest.raises(DependencyError, match="cannot be had") as caught:
-        distributions(TRIXIE, uv, tmp_path, Runner(), LOG, offline=False)
+        distributions(TRIXIE, tmp_path, Runner(), LOG, offline=False)
     assert "ERROR: Could not find a version of click" in caught.value.details
     assert [path for path in (tmp_path / "distributions").iterdir() if path.is_dir()] == []
+
+
+def _pin(content: bytes, monkeypatch: pytest.MonkeyPatch) -> LockedWheel:
+    digest = hashlib.sha256(content).hexdigest()
+    wheel = LockedWheel("uv", "1", "uv-1-py3-none-any.whl", digest, len(content))
+    lock = RequirementsLock("uv", TRIXIE.name, TRIXIE.python, "build", "", (wheel,))
+    monkeypatch.setattr(steps, "uv_lock", lambda _: lock)
+    return wheel
+
+
+def _keep(wheel: LockedWheel, content: bytes, cache: Path) -> Path:
+    """Put a file into the cache in the wheel's place."""
+    file = cached(cache, wheel)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    return file
