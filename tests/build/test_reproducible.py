@@ -1,8 +1,4 @@
-"""The same inputs give the same bits, whoever builds them, where, and with what settings.
-
-Of what two builds may differ in, the day is not here: the clock of the tests' machine is not theirs
-to set. Every date in a package is SOURCE_DATE_EPOCH's, which comes from the lock.
-"""
+"""The same inputs give the same bits, whoever builds them, where, when, and with what settings."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +17,15 @@ import pytest
 from tests.build.conftest import BuiltProject
 from tests.build.project import cache_folder, missing_tools
 
+from debstack.log import Log
 from debstack.process import SYSTEM_PATH, Runner
-from debstack.steps.root import host_release, place
+from debstack.steps.root import Entrance, command, host_release, place, root
 
 pytestmark = pytest.mark.build
 NOBODY = 65534
 PYTHON = "/usr/bin/python3"
 VERSION = "import sys; print(sys.version_info[:2])"
+DAY = 24 * 60 * 60
 
 
 @pytest.fixture
@@ -66,25 +65,43 @@ def test_an_unprivileged_user_with_a_wheelhouse_builds_the_same_bits(
     assert owner == NOBODY
 
 
-def test_a_fresh_machine_gives_the_same_bits(built: BuiltProject, tmp_path: Path) -> None:
-    _need_roots()
-    project = built.project.fork(tmp_path / "p")
+def test_a_fresh_machine_gives_the_same_bits_on_another_day(
+    built: BuiltProject, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    _root_of_another_day(host_release(), cache)
+    for name in ("distributions", "sources", "wheels"):
+        if (cache_folder() / name).is_dir():
+            _link_tree(cache_folder() / name, cache / name)
+    project = built.project.fork(tmp_path / "p", {"DEBSTACK_CACHE_DIR": str(cache)})
     _assert_same(project.need("build", "--in-root", "--json").document(), built.packages)
 
 
-def test_another_release_is_built_with_the_same_bits_by_somebody_else(
+def test_another_release_is_built_with_the_same_bits_by_somebody_else_on_another_day(
     built: BuiltProject, theirs: Path, tmp_path: Path
 ) -> None:
-    _need_roots()
     project = built.project.fork(tmp_path / "p")
+    # Their root is ours but for its clock: they may not make one.
+    _root_of_another_day("trixie", theirs / "cache")
     ours = project.need("build", "--target", "trixie", "--json").document()
     assert {each["version"].rpartition("~")[2] for each in ours} == {"deb13"}
-    # Their root is ours: they may not make one.
-    cache = cache_folder()
-    for folder in (place("trixie", cache), cache / "distributions"):
-        shutil.copytree(folder, theirs / "cache" / folder.relative_to(cache),
-                        symlinks=True, copy_function=_link_or_copy)  # fmt: skip
+    _link_tree(cache_folder() / "distributions", theirs / "cache/distributions")
     _assert_same(_build_as_nobody(theirs, "trixie"), ours)
+
+
+def _root_of_another_day(release: str, cache: Path) -> None:
+    """Put a root into ``cache`` in which all programs see a clock that is 40 days ahead."""
+    if reason := missing_tools("bwrap", "cc", "mmdebstrap"):
+        pytest.skip(reason)
+    made = root(release, cache_folder(), Runner(), Log(quiet=True), offline=False)
+    folder = place(release, cache)
+    _link_tree(made, folder)
+    source = Path(__file__).with_name("another_day.c")
+    library = "usr/lib/another_day.so"
+    Runner().run(["cc", "-O2", "-shared", "-fPIC", "-o", folder / library, source])
+    (folder / "etc/ld.so.preload").write_text(f"/{library}\n")
+    told = Runner().capture([*command(Entrance(folder)), "date", "+%s"]).text
+    assert int(told) > time.time() + 39 * DAY
 
 
 def _assert_same(packages: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> None:
@@ -116,7 +133,7 @@ def _build_as_nobody(folder: Path, target: str) -> list[dict[str, Any]]:
     }
     # One core of this process's; the others build with all of them.
     core = str(min(os.sched_getaffinity(0)))
-    command = [
+    asked = [
         # The proof talks to the service on the loopback of where it runs.
         "unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh",
         "taskset", "--cpu-list", core,
@@ -124,15 +141,14 @@ def _build_as_nobody(folder: Path, target: str) -> list[dict[str, Any]]:
         "sh", "-c", 'umask 077; exec "$@"', "sh",
         PYTHON, "-m", "debstack", "build", "--offline", "--json", "--target", target,
     ]  # fmt: skip
-    done = Runner().capture(command, cwd=folder / "p", env=environment, check=False)
+    done = Runner().capture(asked, cwd=folder / "p", env=environment, check=False)
     assert done.returncode == 0, done.stderr.decode()
     packages: list[dict[str, Any]] = json.loads(done.text)
     return packages
 
 
-def _need_roots() -> None:
-    if reason := missing_tools("bwrap", "mmdebstrap"):
-        pytest.skip(reason)
+def _link_tree(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, symlinks=True, copy_function=_link_or_copy)
 
 
 def _link_or_copy(source: str, target: str) -> None:
