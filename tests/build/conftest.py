@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.build.index import need_index
 from tests.build.project import Project, Run, copy_of_this_project, missing_tools
+from tests.shared import link_deb_or_copy, shared
 
 from debstack.process import Result, Runner
 
@@ -39,31 +41,44 @@ class BuiltProject:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def template() -> Project:
     """Return a copy of this project whose lock is up to date and whose sources are fetched.
 
     It is for copying: nothing is built in it.
     """
     if reason := missing_tools(*TOOLS):
         pytest.skip(reason)
-    project = copy_of_this_project(tmp_path_factory.mktemp("template") / "project")
-    if project.debstack("lock", "--check").returncode:
-        need_index()
-        project.need("lock")
-    if project.debstack("fetch").returncode:
-        need_index()
-        project.need("fetch")
-    # Makes the development keys, which all copies share.
-    project.need("build", "--dry-run")
-    return project
+
+    def fetched(folder: Path) -> Project:
+        project = copy_of_this_project(folder)
+        if project.debstack("lock", "--check").returncode:
+            need_index()
+            project.need("lock")
+        if project.debstack("fetch").returncode:
+            need_index()
+            project.need("fetch")
+        # Makes the development keys, which all copies share.
+        project.need("build", "--dry-run")
+        return project
+
+    return shared("template", fetched)
 
 
 @pytest.fixture(scope="session")
 def built(template: Project, tmp_path_factory: pytest.TempPathFactory) -> BuiltProject:
     """Return the default project after `debstack build` and `debstack publish`."""
-    project = template.fork(tmp_path_factory.mktemp("built") / "project")
-    build, publish = project.need("build"), project.need("publish")
-    return BuiltProject(project, build, publish, tuple(project.need("build", "--json").document()))
+
+    def make(folder: Path) -> BuiltProject:
+        project = template.fork(folder)
+        build, publish = project.need("build"), project.need("publish")
+        packages = project.need("build", "--json").document()
+        return BuiltProject(project, build, publish, tuple(packages))
+
+    made = shared("built", make)
+    # Tests build and publish in it.
+    root = tmp_path_factory.mktemp("built") / "project"
+    shutil.copytree(made.project.root, root, symlinks=True, copy_function=link_deb_or_copy)
+    return replace(made, project=replace(made.project, root=root))
 
 
 @pytest.fixture(scope="session")

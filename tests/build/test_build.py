@@ -36,7 +36,9 @@ def test_the_release_has_these_packages(built: BuiltProject) -> None:
     others = {"SHA256SUMS", "SHA256SUMS.asc", "bookworm.json", "repos.lock", "locks"}
     assert {path.name for path in folder.iterdir()} == debs | others
     assert (folder / "repos.lock").read_bytes() == built.project.lock_file.read_bytes()
-    assert f"release {release} for bookworm is in {folder}" in built.build.stdout
+    last = built.build.stdout.splitlines()[-1]
+    assert last.startswith(f"release {release} for bookworm is in /")
+    assert last.endswith(f"/dist/{release}")
 
 
 def test_table_json_and_checksums_agree_with_the_files(built: BuiltProject) -> None:

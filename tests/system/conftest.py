@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.shared import shared
 from tests.system.handmade import PACKAGES, HandMade, save_hand_made
 from tests.system.machine import (
     DEFAULT_PACKAGES,
@@ -53,12 +54,16 @@ def projects(machines_possible: None) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def release(projects: Path) -> Project:
+def release(machines_possible: None) -> Project:
     """Return a project whose default release is built and published; not to be changed."""
-    project = project_of_repository(projects / "release")
-    project.build()
-    project.publish()
-    return project
+
+    def built(folder: Path) -> Project:
+        project = project_of_repository(folder)
+        project.build()
+        project.publish()
+        return project
+
+    return shared("release", built)
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +93,7 @@ def slims(projects: Path) -> Callable[[str], Project]:
 
 @pytest.fixture(scope="session")
 def snapshots(
-    bases: Callable[..., Path], slims: Callable[[str], Project], projects: Path
+    bases: Callable[..., Path], slims: Callable[[str], Project]
 ) -> Callable[..., Snapshot]:
     """Return a function that gives a server of a Debian release with the slim stack.
 
@@ -97,22 +102,26 @@ def snapshots(
 
     @functools.cache
     def installed_on(os_release: str, *packages: str) -> Snapshot:
-        folder = projects / "-".join(("installed", os_release, *packages))
-        return save_installed(bases(os_release, *packages), slims(os_release), folder)
+        return shared(
+            "-".join(("installed", os_release, *packages)),
+            lambda folder: save_installed(bases(os_release, *packages), slims(os_release), folder),
+        )
 
     return installed_on
 
 
 @pytest.fixture(scope="session")
 def hand_mades(
-    bases: Callable[..., Path], slims: Callable[[str], Project], projects: Path
+    bases: Callable[..., Path], slims: Callable[[str], Project]
 ) -> Callable[[str], HandMade]:
     """Return a function that gives a server of a Debian release that was laid out by hand."""
 
     @functools.cache
     def laid_out_on(os_release: str) -> HandMade:
-        folder = projects / f"hand-made-{os_release}"
-        return save_hand_made(bases(os_release, *PACKAGES), slims(os_release), folder)
+        return shared(
+            f"hand-made-{os_release}",
+            lambda folder: save_hand_made(bases(os_release, *PACKAGES), slims(os_release), folder),
+        )
 
     return laid_out_on
 

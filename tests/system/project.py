@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tests.shared import link_deb_or_copy
+
 REPOSITORY = Path(__file__).parents[2]
 TARGET = "bookworm"
 BUILD_SECONDS = 900.0
@@ -139,7 +141,7 @@ class Project:
     def copy(self, root: Path) -> Project:
         """Return a copy in the folder ``root``, which must not exist; packages are linked."""
         # What is linked is only ever replaced, never written to, by debstack.
-        shutil.copytree(self.root, root, symlinks=True, copy_function=_link_deb_or_copy)
+        shutil.copytree(self.root, root, symlinks=True, copy_function=link_deb_or_copy)
         return replace(self, root=root)
 
 
@@ -173,18 +175,8 @@ def project_of_repository(root: Path, change: Callable[[Path], None] | None = No
             target = root / record.parent.relative_to(REPOSITORY)
             target.mkdir(parents=True)
             for file in filter(Path.is_file, record.parent.iterdir()):
-                _link_deb_or_copy(str(file), str(target / file.name))
+                link_deb_or_copy(str(file), str(target / file.name))
     return project
-
-
-def _link_deb_or_copy(source: str, target: str) -> str:
-    if source.endswith(".deb"):
-        try:
-            os.link(source, target)
-        except OSError:  # another file system
-            shutil.copy2(source, target)
-        return target
-    return shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _run(
