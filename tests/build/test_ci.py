@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from tests.build.test_signing import user_key
 
 from debstack import gpg
+from debstack.archive.tree import Tree, locked
+from debstack.errors import ArchiveError
 from debstack.process import SYSTEM_PATH, Runner
 
 pytestmark = pytest.mark.build
@@ -105,18 +108,97 @@ def test_what_is_no_archive_takes_the_place_of_none(lost: str, tmp_path: Path) -
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_dists_names_nothing_that_is_not_there(tmp_path: Path) -> None:
+def lay_out_published(archive: Path) -> None:
+    """Make an archive with two packages, one of which a transfer that ends early does not reach."""
+    lay_out(archive)
+    (archive / "pool").mkdir()
+    for name in ("a.deb", "b.deb"):
+        (archive / "pool" / name).write_text(name)
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("transfer", [1, 2])
+@pytest.mark.parametrize("earlier", [False, True])
+def test_what_was_not_fetched_to_the_end_replaces_nothing(
+    transfer: int, earlier: bool, tmp_path: Path
+) -> None:
+    place, working, programs = (tmp_path / name for name in ("place", "working", "programs"))
+    lay_out_published(place)
+    working.mkdir()
+    if earlier:
+        lay_out(working / "dist/apt")
+        (place / ".gen/bookworm-staging/1/InRelease").write_text("newer")
+    programs.mkdir()
+    (programs / "rsync").write_text(
+        f"""#!/bin/sh
+        case "$*" in *--list-only*) exec env PATH={SYSTEM_PATH} rsync "$@" ;; esac
+        echo >> {programs}/transfers
+        [ "$(wc -l < {programs}/transfers)" = {transfer} ] || exec env PATH={SYSTEM_PATH} rsync "$@"
+        env PATH={SYSTEM_PATH} rsync --exclude=b.deb "$@"
+        kill -KILL $PPID
+        """
+    )
+    (programs / "rsync").chmod(0o755)
+    published = content(place)
+    fetched = subprocess.run(
+        [ROOT / "scripts/copy-archive", "fetch", place],
+        cwd=working, env={"PATH": f"{programs}:{SYSTEM_PATH}"}, check=False,
+    )  # fmt: skip
+    assert fetched.returncode == -signal.SIGKILL
+    with pytest.raises(subprocess.CalledProcessError):
+        run("copy-archive", "push", str(place), cwd=working)
+    with (
+        pytest.raises(ArchiveError, match="was not fetched to the end"),
+        locked(Tree(working / "dist/apt"), lambda: None),
+    ):
+        pass
+    assert content(place) == published
+    run("copy-archive", "fetch", str(place), cwd=working)
+    run("copy-archive", "push", str(place), cwd=working)
+    assert content(place) == content(working / "dist/apt") == published
+
+
+@pytest.mark.parametrize("lost", ["place", "place/dists", "place/.gen", "place/*"])
+def test_a_place_without_an_archive_takes_none_away(lost: str, tmp_path: Path) -> None:
+    """It may not be mounted, or be spelled wrongly, or be a copy that has no history."""
+    lay_out_published(tmp_path / "place")
+    lay_out_published(tmp_path / "dist/apt")
+    for path in tmp_path.glob(lost):
+        shutil.rmtree(path)
+    before = content(tmp_path / "dist")
+    with pytest.raises(subprocess.CalledProcessError):
+        run("copy-archive", "fetch", str(tmp_path / "place"), cwd=tmp_path)
+    assert content(tmp_path / "dist") == before
+
+
+@pytest.mark.parametrize(
+    ("direction", "transfers"),
+    [
+        ("push", ["-a --exclude=/dists dist/apt/ place/",
+                  "-a --delete-after --exclude=/.fetching dist/apt/ place/"]),
+        ("fetch", ["-a --exclude=/dists place/ dist/apt/",
+                   "-a --delete-after --exclude=/.fetching place/ dist/apt/"]),
+    ],
+)  # fmt: skip
+def test_dists_names_nothing_that_is_not_there(
+    direction: str, transfers: list[str], tmp_path: Path
+) -> None:
     """Of the two runs of rsync the first brings everything that the second one's dists names."""
     log = tmp_path / "log"
     fake = tmp_path / "rsync"
     fake.write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
     fake.chmod(0o755)
-    lay_out(tmp_path / "dist/apt")
+    if direction == "push":
+        lay_out(tmp_path / "dist/apt")
     subprocess.run(
-        [ROOT / "scripts/copy-archive", "push", "place"],
+        [ROOT / "scripts/copy-archive", direction, "place"],
         cwd=tmp_path, env={"PATH": f"{tmp_path}:{SYSTEM_PATH}"}, check=True,
     )  # fmt: skip
-    assert log.read_text().splitlines() == [
-        "-a --exclude=/dists dist/apt/ place/",
-        "-a --delete-after dist/apt/ place/",
-    ]
+    assert log.read_text().splitlines() == transfers

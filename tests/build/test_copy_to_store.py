@@ -309,6 +309,23 @@ def test_what_is_no_archive_is_not_copied(archive: Archive, store: Store, tmp_pa
     assert copied(store) == there
 
 
+@pytest.mark.parametrize("damage", ["no dists", "half fetched"])
+def test_what_is_not_all_of_an_archive_takes_the_place_of_none(
+    archive: Archive, store: Store, damage: str
+) -> None:
+    copy(archive, store)
+    there = copied(store)
+    if damage == "no dists":
+        shutil.rmtree(archive.root / "dists")
+    else:
+        shutil.rmtree(archive.root / "pool")
+        (archive.root / ".fetching").touch()
+    code, said = end(start(archive.root, store.remote, **store.environment))
+    assert code == 1
+    assert "  next: scripts/copy-archive fetch PLACE" in said
+    assert copied(store) == there
+
+
 def test_after_a_failure_nothing_that_follows_is_sent(archive: Archive, store: Store) -> None:
     def refuse(change: str) -> None:
         if "by-hash" in change:

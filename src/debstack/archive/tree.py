@@ -6,6 +6,7 @@
     dists/<suite> -> ../.gen/<suite>/<N>    the only mutable name; its rename is the commit
     .gen/.lock    held by the one publisher, shared by those who read all of it
     .gen/.unfinished    there while the pool is being changed: left behind, it means a sweep
+    .fetching    there while scripts/copy-archive fetches: left behind, the archive is not whole
 
 Temporary names start with .tmp-; the next publisher removes what a killed one left.
 """
@@ -114,6 +115,11 @@ def locked(tree: Tree, waiting: Callable[[], None]) -> Iterator[None]:
         except BlockingIOError:
             waiting()
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if (tree.root / ".fetching").exists():
+            raise ArchiveError(
+                f"{tree.root} was not fetched to the end, and may lack what is published",
+                hint="scripts/copy-archive fetch PLACE",
+            )
         yield
     finally:
         os.close(descriptor)
