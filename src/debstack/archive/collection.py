@@ -29,14 +29,16 @@ def outdated(generations: Sequence[Manifest], now: datetime, grace: timedelta) -
     """Return the generations (given oldest first) that were superseded longer ago than ``grace``.
 
     The successor's age counts, not their own: a client may have fetched the older one just before.
-    A successor that a wrong clock dated in the future was there when the next one came.
+    A successor that a wrong clock dated in the future was there when the next one came. One that is
+    dated before what it came after says nothing of when that was: the next one counts.
     """
-    late: list[int] = []
-    superseded = datetime.max.replace(tzinfo=UTC)
-    for old, new in reversed(list(pairwise(generations))):
-        superseded = min(superseded, new.published)
-        if now - superseded > grace:
-            late.insert(0, old.generation)
+    late, after = [], datetime.min.replace(tzinfo=UTC)
+    for n, old in enumerate(generations):
+        if old.published <= now:
+            after = max(after, old.published)
+        successors = [new.published for new in generations[n + 1 :] if new.published >= after]
+        if now - min(successors, default=now) > grace:
+            late.append(old.generation)
     return late
 
 

@@ -193,6 +193,23 @@ def test_grace_counts_from_the_successor() -> None:
     assert outdated(generations, NOW + 365 * DAY, timedelta(0)) == [1, 2]
 
 
+def dated(*days: float) -> list[Manifest]:
+    """Return generations that were published so many days from now."""
+    return [manifest(generation=n, published=NOW + day * DAY) for n, day in enumerate(days, 1)]
+
+
+def test_a_clock_that_was_slow_for_a_while_shortens_no_grace() -> None:
+    assert outdated(dated(-0.01, -40, 0), NOW, 30 * DAY) == []
+    assert outdated(dated(-0.02, -40, -39, 0), NOW, 30 * DAY) == []
+    assert outdated(dated(-45, -40, -80), NOW, 30 * DAY) == [1]
+    assert outdated(dated(-45, -40, -80, 0), NOW, 30 * DAY) == [1]
+    assert outdated(dated(-76, -71, -111, -31, 0), NOW, 30 * DAY) == [1, 2, 3]
+
+
+def test_a_clock_that_was_fast_for_a_while_lengthens_no_grace() -> None:
+    assert outdated(dated(-50, 400, -40, 0), NOW, 30 * DAY) == [1, 2]
+
+
 def test_manifest_survives_its_file() -> None:
     made = manifest()
     assert parse(made.dump(), Path("m")) == made
