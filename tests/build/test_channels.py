@@ -296,6 +296,36 @@ def test_a_publisher_whose_clock_was_wrong_is_forgotten(shop: Shop, tmp_path: Pa
     assert shop.tree.numbers("bookworm-staging") == [4, 5]
 
 
+def test_what_a_slow_clock_published_reaches_its_clients_when_it_is_right(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """By default apt keeps its index and says nothing if the one on offer is dated before it."""
+    shop.publish(1)
+    apt = make_apt(tmp_path / "client", shop.tree.root)
+
+    def offered() -> str:
+        assert apt.update().returncode == 0
+        return apt.run("apt-cache", "policy", "feed").text
+
+    assert "Candidate: 2026.11.23.1~" in offered()
+    shop.at(-1 / 12).publish(2)
+    assert "Candidate: 2026.11.23.1~" in offered()
+    now = shop.at(1 / 1440)
+    before = "is dated before generation 1, whose clients ignore it"
+    assert reasons(now) == [f"it {before}"]
+    assert now.problems() == [f"bookworm-staging: {before}: debstack refresh"]
+    (done,) = refreshed(now)
+    assert (done.generation, reasons(now), now.problems()) == (3, [""], [])
+    assert "Candidate: 2026.11.23.2~" in offered()
+
+
+def test_every_date_is_after_all_that_clients_have(shop: Shop) -> None:
+    shop.publish(1)
+    shop.at(-1 / 12).publish(2)
+    shop.at(-2 / 86400).publish(3)
+    assert reasons(shop) == [""]
+
+
 def test_a_client_with_an_older_index_downloads_what_was_dropped(
     shop: Shop, tmp_path: Path
 ) -> None:

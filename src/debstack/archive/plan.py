@@ -150,8 +150,9 @@ def plan_refresh(
     """Return whether ``suite`` has to be signed anew, or will be because of ``force``."""
     check(suite, keys, now)
     current = live(tree, suite.name)
-    reason = why(suite, current.manifest, [], keys, now) if current.manifest else ""
-    if force and current.manifest and not reason:
+    history = _history(tree, suite.name, current)
+    reason = why(suite, history, [], keys, now) if history else ""
+    if force and history and not reason:
         reason = "asked for"
     return Plan(suite, current.number, current.content, reason)
 
@@ -202,14 +203,18 @@ def additions_of(
 
 def why(
     suite: Suite,
-    live: Manifest | None,
+    history: Sequence[Manifest],
     additions: Sequence[Addition],
     keys: Sequence[Key],
     now: datetime,
 ) -> str:
-    """Return why a new generation is needed, or nothing if the live one serves."""
-    if live is None:
+    """Return why a new generation is needed, or nothing if the live one serves.
+
+    It is the last one of the ``history``.
+    """
+    if not history:
         return "first publication"
+    live = history[-1]
     if additions:
         return f"{len(additions)} package{'s' if len(additions) != 1 else ''} to add"
     if sorted(live.signers) != sorted(key.fingerprint for key in keys):
@@ -218,9 +223,22 @@ def why(
         return "the description of the suite changed"
     if live.published - now > CLOCKS_DIFFER:
         return "it is dated in the future"
+    taken = newest_taken(history, now)
+    if taken and taken is not live:
+        return f"it is dated before generation {taken.generation}, whose clients ignore it"
     if live.valid_until - now <= suite.valid_for / 2:
         return "less than half of its validity is left"
     return ""
+
+
+def newest_taken(generations: Iterable[Manifest], now: datetime) -> Manifest | None:
+    """Return the generation with the latest date that is not to come, None if there is none.
+
+    Clients that have it ignore what is dated before. With a right clock they take none that is
+    dated in the future.
+    """
+    taken = (each for each in generations if each.published - now <= CLOCKS_DIFFER)
+    return max(taken, key=lambda each: (each.published, each.generation), default=None)
 
 
 def _adding(
@@ -240,11 +258,19 @@ def _adding(
         there = current.content.release(about.release)
         if there and (there.about, there.files) == (about, files):
             release = None
-    reason = why(suite, current.manifest, additions, keys, now)
+    reason = why(suite, _history(tree, suite.name, current), additions, keys, now)
     if not reason and release is not None:
         reason = f"{release.name} is to be recorded"
     added = current.content.adding((each.package for each in additions), release)
     return Plan(suite, current.number, added, reason, tuple(offered), additions)
+
+
+def _history(tree: Tree, suite: str, current: Live) -> list[Manifest]:
+    """Return the generations that clients may have, the live one last."""
+    if current.manifest is None:
+        return []
+    earlier = [each for each in tree.numbers(suite) if each < current.manifest.generation]
+    return [*(manifest.load(tree, suite, each) for each in earlier), current.manifest]
 
 
 def _published(tree: Tree, package: Package) -> str | None:

@@ -25,6 +25,7 @@ from debstack.archive.plan import (
     Addition,
     Plan,
     check,
+    newest_taken,
     plan_promotion,
     plan_publication,
     plan_refresh,
@@ -194,31 +195,33 @@ class Publisher:
         generations = manifest.load_all(self.tree, suite.name)
         late = collection.outdated(generations, self.now, self.grace)
         retained = [each for each in generations if each.generation not in late]
-        date = self._date(suite.name, generations[-1] if generations else None)
+        date = self._date(suite.name, generations)
         with gpg.signing(keys, self.runner) as ring:
             writer = Writer(self.tree, suite, ring, retained)
             return writer.write(planned.content, planned.dropped, date)
 
-    def _date(self, suite: str, last: Manifest | None) -> datetime:
+    def _date(self, suite: str, generations: Sequence[Manifest]) -> datetime:
         """Return the time to publish under: clients ignore what is not a second newer.
 
         Unless that is in the future by more than clocks differ: no client with a right clock has
         taken the last one, and none would take one that is newer still.
         """
         date = self.now.astimezone(UTC).replace(microsecond=0)
-        if last is None or date > last.published:
+        for last in generations[-1:]:
+            if last.published - self.now > CLOCKS_DIFFER:
+                self.log.warn(
+                    f"{suite}: generation {last.generation} is dated"
+                    f" {last.published:%Y-%m-%d %H:%M} UTC, which is not yet: its publisher's clock"
+                    f" was wrong, or this one's is. The new one is dated {date:%Y-%m-%d %H:%M} UTC;"
+                    " if this clock is wrong, set it and run: debstack refresh"
+                )
+        taken = newest_taken(generations, self.now)
+        if taken is None or date > taken.published:
             return date
-        ahead = last.published + _SECOND - self.now
-        if ahead > CLOCKS_DIFFER:
-            self.log.warn(
-                f"{suite}: generation {last.generation} is dated {last.published:%Y-%m-%d %H:%M}"
-                f" UTC, which is not yet: its publisher's clock was wrong, or this one's is. The"
-                f" new one is dated {date:%Y-%m-%d %H:%M} UTC"
-            )
-            return date
+        ahead = taken.published + _SECOND - self.now
         if ahead > _AHEAD:
             time.sleep((ahead - _AHEAD).total_seconds())
-        return last.published + _SECOND
+        return taken.published + _SECOND
 
     def _collect(self, published: str) -> None:
         """Remove what is outdated; damage in another suite is no failure of what was published."""

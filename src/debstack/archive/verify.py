@@ -20,6 +20,7 @@ from debstack.archive.content import Content
 from debstack.archive.generation import BY_HASH, indexed
 from debstack.archive.manifest import Manifest
 from debstack.archive.package import Package
+from debstack.archive.plan import newest_taken
 from debstack.archive.resolve import PrivateApt, resolve, unpreferred
 from debstack.archive.tree import KEYRING, TEMPORARY, Tree, unchanging
 from debstack.archive.version import version_key
@@ -102,7 +103,7 @@ class Examination:
                 read.append(made)
         if not read or read[-1].generation != number:
             return
-        self._live(suite, read[-1])
+        self._live(suite, read[-1], newest_taken(read, self.now))
         self._by_hash_of_live(suite, read, read[-1])
         self._apt(suite, read[-1])
 
@@ -165,7 +166,7 @@ class Examination:
             for name in sorted(set(each.files) - present):
                 self._report(folder, f"release {each.name} needs {name}, which is not in the index")
 
-    def _live(self, suite: str, live: Manifest) -> None:
+    def _live(self, suite: str, live: Manifest, taken: Manifest | None) -> None:
         expected = self.signers.get(suite)
         if expected and sorted(expected) != sorted(live.signers):
             self._report(
@@ -184,6 +185,9 @@ class Examination:
         if live.published - self.now > _AHEAD:
             self._report(suite, f"is dated in the future: {live.published:%Y-%m-%d %H:%M:%S}:"
                          " debstack refresh")  # fmt: skip
+        elif taken and taken.published > live.published:
+            what = f"generation {taken.generation}, whose clients ignore it"
+            self._report(suite, f"is dated before {what}: debstack refresh")
 
     def _by_hash_of_live(self, suite: str, read: Sequence[Manifest], live: Manifest) -> None:
         """Look for every index that clients ask for, of the live generation and earlier ones."""

@@ -54,6 +54,11 @@ def manifest(*, published: datetime = NOW, generation: int = 1, key: Key = KEY) 
     )
 
 
+def dated(*days: float) -> list[Manifest]:
+    """Return generations that were published so many days from now."""
+    return [manifest(generation=n, published=NOW + day * DAY) for n, day in enumerate(days, 1)]
+
+
 def test_release_lists_every_index_and_names_its_validity() -> None:
     files = {"main/binary-amd64/Packages": b"abc", "main/binary-amd64/Packages.gz": b""}
     fields = constant_fields(SUITE, development=False)
@@ -155,12 +160,27 @@ def test_other_bits_under_a_published_name_are_refused_naming_both() -> None:
 def test_a_generation_is_made_only_for_a_reason(
     live: Manifest | None, now: datetime, keys: Sequence[Key], reason: str
 ) -> None:
-    assert why(SUITE, live, [], keys, now) == reason
+    assert why(SUITE, [live] if live else [], [], keys, now) == reason
+
+
+@pytest.mark.parametrize(
+    ("days", "reason"),
+    [
+        ((-2, -1), ""),
+        ((-1, -2), "it is dated before generation 1, whose clients ignore it"),
+        ((-1, -3, -2), "it is dated before generation 1, whose clients ignore it"),
+        ((-1, -2, 0), ""),
+        ((400, -1), ""),  # nobody took the first one
+        ((-1, 400), "it is dated in the future"),
+    ],
+)
+def test_what_clients_ignore_is_to_be_signed_anew(days: Sequence[float], reason: str) -> None:
+    assert why(SUITE, dated(*days), [], [KEY], NOW) == reason
 
 
 def test_a_changed_suite_is_a_reason() -> None:
     changed = replace(SUITE, label="Other")
-    assert why(changed, manifest(), [], [KEY], NOW) == "the description of the suite changed"
+    assert why(changed, [manifest()], [], [KEY], NOW) == "the description of the suite changed"
 
 
 def test_production_refuses_a_development_key() -> None:
@@ -191,11 +211,6 @@ def test_grace_counts_from_the_successor() -> None:
     assert outdated(generations, NOW, 2 * DAY) == []
     assert outdated(generations, NOW + timedelta(seconds=1), 2 * DAY) == [1]
     assert outdated(generations, NOW + 365 * DAY, timedelta(0)) == [1, 2]
-
-
-def dated(*days: float) -> list[Manifest]:
-    """Return generations that were published so many days from now."""
-    return [manifest(generation=n, published=NOW + day * DAY) for n, day in enumerate(days, 1)]
 
 
 def test_a_clock_that_was_slow_for_a_while_shortens_no_grace() -> None:
