@@ -172,6 +172,16 @@ def test_a_good_archive_is_good(shop: Shop) -> None:
     assert shop.channels.verify() == []
 
 
+def test_what_does_not_say_what_it_carries_carries_everything_earlier(shop: Shop) -> None:
+    path = dist(shop.tree) / "manifest.json"
+    old = {name: text for name, text in json.loads(path.read_bytes()).items() if name != "carried"}
+    put(path, json.dumps(old).encode())
+    assert shop.channels.verify() == []
+    lose_carried_over(shop.tree)
+    (problem,) = shop.problems()
+    assert problem.startswith("bookworm-staging: generation 1 needs main/binary-amd64/by-hash/")
+
+
 def test_what_expires_is_told_before_and_after(good: Shop) -> None:
     soon, late = good.at(23).channels.verify(), good.at(31).channels.verify()
     assert {(each.place, each.harmful) for each in soon} == {

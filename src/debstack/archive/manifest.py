@@ -28,7 +28,7 @@ class Manifest:
     the fields of its Release file that do not change from one publication to the next; ``dropped``
     are the files of the pool that the generation before it offered and this one does not;
     ``carried`` are the earlier generations whose indexes it has too, for clients that still have
-    their InRelease.
+    their InRelease; a manifest of before they were noted has None.
     """
 
     generation: int
@@ -38,7 +38,7 @@ class Manifest:
     release: Mapping[str, str]
     blobs: tuple[str, ...]
     dropped: tuple[str, ...]
-    carried: tuple[int, ...]
+    carried: tuple[int, ...] | None
 
     def dump(self) -> bytes:
         """Return the manifest as JSON."""
@@ -69,9 +69,9 @@ def parse(text: bytes, path: Path) -> Manifest:
             signers=tuple(data["signers"]),
             release=data["release"],
             blobs=tuple(data["blobs"]),
-            # The first format knew of no package that goes, and did not say what it carries.
+            # The first format knew of no package that goes.
             dropped=tuple(data.get("dropped", ())),
-            carried=tuple(data.get("carried", ())),
+            carried=None if data.get("carried") is None else tuple(data["carried"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ArchiveError(

@@ -192,8 +192,10 @@ class Examination:
     def _by_hash_of_live(self, suite: str, read: Sequence[Manifest], live: Manifest) -> None:
         """Look for every index that clients ask for, of the live generation and earlier ones."""
         folder = self.tree.dist(suite)
+        # What does not say what it carries was made when everything earlier was carried.
+        known = [each.generation for each in read] if live.carried is None else live.carried
         for each in read:
-            if each is not live and each.generation not in live.carried:
+            if each is not live and each.generation not in known:
                 where = self.tree.generation(suite, each.generation)
                 # Its publisher was stopped between the commit and the collection.
                 self._report(where, "is outdated; the next publication removes it", harmful=False)

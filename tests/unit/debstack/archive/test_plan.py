@@ -227,7 +227,8 @@ def test_a_clock_that_was_fast_for_a_while_lengthens_no_grace() -> None:
 
 def test_manifest_survives_its_file() -> None:
     made = manifest()
-    assert parse(made.dump(), Path("m")) == made
+    for each in (made, replace(made, carried=(1, 2)), replace(made, carried=None)):
+        assert parse(each.dump(), Path("m")) == each
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"format": 3}', b"[]"])
