@@ -8,8 +8,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from debstack.archive.tree import sync_all
 from debstack.digest import sha256_of
+from debstack.errors import BuildError
 from debstack.keys import Keys
 from debstack.model.places import lock_file, locks_folder
 from debstack.pipeline.attest import PROVENANCE
@@ -29,7 +32,8 @@ def collect_release(
 
     SHA256SUMS names every file, and is signed; the dependency locks are named by the lock.
     A folder that has exactly these already is left alone, so that a second build leaves identical
-    files. Packages of the release that were built earlier stay. Returns the folder.
+    files. Packages of the release that were built earlier stay. Returns the folder. Raises
+    SigningError, and BuildError for what was built earlier and cannot be read.
     """
     folder = folders.release(release.lock.release)
     _recover(folder)
@@ -53,16 +57,19 @@ def collect_release(
     shutil.copytree(locks_folder(release.project), temporary / "locks")
     files = sorted(path for path in temporary.iterdir() if path.is_file())
     sign.checksums(temporary, files, keys.package, runner)
+    # A name may reach the disk before the content: what has the release's name is whole.
+    sync_all([temporary, *temporary.rglob("*")])
     _swap(temporary, folder)
     return folder
 
 
 def _manifest(release: Release, folder: Path, built: Sequence[Built]) -> str:
-    """Return what is in the release, for machines; a part that was built before stays."""
-    path = folder / f"{release.target.name}.json"
-    packages = {}
-    if path.is_file():
-        packages = {each["package"]: each for each in json.loads(path.read_text())["packages"]}
+    """Return what is in the release, for machines; a part that was built before stays.
+
+    What a manifest said that cannot be read is built again with the next complete build.
+    """
+    earlier = _named(folder / f"{release.target.name}.json")
+    packages = {each["package"]: each for each in earlier or ()}
     for each in built:
         entry = asdict(each)
         # How long it took and whether it was cached differ from run to run.
@@ -89,7 +96,7 @@ def _is_complete(
     return (
         same
         and (folder / manifest_name).is_file()
-        and (folder / manifest_name).read_text() == manifest
+        and (folder / manifest_name).read_bytes() == manifest.encode()
         and (folder / _LOCK).is_file()
         and (folder / _LOCK).read_bytes() == lock
         and (folder / "locks").is_dir()
@@ -97,14 +104,33 @@ def _is_complete(
 
 
 def _earlier(folder: Path, manifest_name: str, manifest: str) -> dict[str, Path]:
-    """Return what ``folder`` has of the release already: its other packages and targets."""
-    documents = [json.loads(manifest)]
+    """Return what ``folder`` has of the release already: its other packages and targets.
+
+    Raises BuildError if another target's manifest cannot be read: its packages would be lost.
+    """
+    packages = json.loads(manifest)["packages"]
     others = [path for path in _manifests(folder) if path.name != manifest_name]
-    documents += [json.loads(path.read_text()) for path in others]
-    packages = [each for document in documents for each in document["packages"]]
+    for path in others:
+        named = _named(path)
+        if named is None:
+            raise BuildError(
+                f"{path} is not the manifest of a release, or not all of it",
+                hint=f"rm {path}; then for that target again: debstack build --target {path.stem}",
+            )
+        packages += named
     names = [name for each in packages for name in (each["file"], *each.get("beside", ()))]
     found = [*others, *(folder / name for name in names if (folder / name).is_file())]
     return {path.name: path for path in found}
+
+
+def _named(manifest: Path) -> list[dict[str, Any]] | None:
+    """Return the packages that a manifest names, None if there is none, or not all of it."""
+    try:
+        named = json.loads(manifest.read_bytes())["packages"]
+        whole = all(isinstance(each["package"] + each["file"], str) for each in named)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return list(named) if whole else None
 
 
 def _manifests(folder: Path) -> list[Path]:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from tests.unit.debstack.pipeline.release import KEYS, folders, record, release
 
-from debstack.errors import SigningError
+from debstack.errors import BuildError, SigningError
 from debstack.keys import Keys
+from debstack.pipeline import dist
 from debstack.pipeline.contents import Release
 from debstack.pipeline.dist import collect_release
 from debstack.pipeline.make import Built
@@ -132,6 +133,49 @@ def test_an_incomplete_release_is_completed(demo: Release, gone: str) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     collect(demo, web)
     assert path.exists()
+
+
+PARTS = [b"", b'{"release": "1"}', b'{"packages": [{"package": "web"}]}', b"[]", b"\xff"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_manifest_of_which_a_part_is_left_is_written_again(demo: Release, part: bytes) -> None:
+    built = record(demo, "web"), record(demo, "feed")
+    folder = collect(demo, *built)
+    manifest = folder / "bookworm.json"
+    before = manifest.read_bytes()
+    manifest.write_bytes(part)
+    collect(demo, *built)
+    assert manifest.read_bytes() == before
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_packages_of_another_target_are_not_lost_with_its_manifest(
+    demo: Release, part: bytes
+) -> None:
+    folder = collect(demo, record(demo, "web"))
+    (folder / "trixie.json").write_bytes(part)
+    before = state(folder)
+    with pytest.raises(BuildError, match=r"trixie\.json is not the manifest") as caught:
+        collect(demo, record(demo, "feed"))
+    assert caught.value.hint == (
+        f"rm {folder}/trixie.json; then for that target again: debstack build --target trixie"
+    )
+    assert state(folder) == before
+    (folder / "trixie.json").unlink()
+    collect(demo, record(demo, "feed"))
+
+
+def test_a_release_is_on_the_disk_before_it_has_its_name(
+    demo: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(dist, "sync_all", synced.extend)
+    folder = collect(demo, record(demo, "web"))
+    new = folder.with_name(f".{folder.name}.new")
+    assert {path.relative_to(new) for path in synced} == {
+        Path(), *(path.relative_to(folder) for path in folder.rglob("*")),
+    }  # fmt: skip
 
 
 def test_a_failed_signature_leaves_everything_as_it_was(
