@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,3 +149,38 @@ def test_looking_at_an_archive_needs_no_keys(typed: Typed, monkeypatch: pytest.M
     assert FIRST in typed.run("archive", "list")
     assert FIRST in typed.run("archive", "show", FIRST)
     assert not (typed.folder / "build/keys").exists()
+
+
+def test_the_tools_of_build_machines_come_and_go(typed: Typed, tmp_path: Path) -> None:
+    old, new = (str(make_deb(tmp_path, "debstack", f"{n}-1~deb12")) for n in (1, 2))
+    assert typed.run("archive", "tool", old).endswith(": 1 packages added\n")
+    assert typed.run("archive", "tool", old, new).endswith(": 1 packages added\n")
+    with pytest.raises(ArchiveError, match=r"bookworm-tools has no 3-1~deb12") as caught:
+        typed.run("archive", "tool", "--remove", "1-1~deb12", "--remove", "3-1~deb12")
+    assert caught.value.hint == "it has debstack 1-1~deb12, debstack 2-1~deb12"
+    done = typed.run("archive", "tool", "--remove", "2-1~deb12")
+    assert done.endswith(": 2-1~deb12 taken out, 1 packages leave the index\n")
+    archive = typed.folder / "dist/apt"
+    (index,) = archive.glob("dists/bookworm-tools/main/binary-amd64/Packages.gz")
+    listed = gzip.decompress(index.read_bytes())
+    assert [n for n in (b"1", b"2") if b"Version: " + n + b"-1~deb12\n" in listed] == [b"1"]
+    # Who has the index of before still finds it.
+    assert len(list(archive.glob("pool/main/d/debstack/debstack_*.deb"))) == 2
+    typed.run("archive", "tool", "--remove", "1-1~deb12")
+    assert "good: bookworm-tools" in typed.run("archive", "verify")
+
+
+def test_the_tools_are_debstack_alone(typed: Typed) -> None:
+    """What build machines follow would be offered a release's packages, untested."""
+    debs = sorted(map(str, (typed.folder / "dist" / FIRST).glob("*.deb")))
+    with pytest.raises(ArchiveError, match="bookworm-tools is for debstack itself"):
+        typed.run("archive", "tool", *debs)
+    assert not (typed.folder / "dist/apt").exists()
+
+
+@pytest.mark.parametrize("arguments", [(), (__file__, "--remove", "1")])
+def test_tools_are_published_or_removed(typed: Typed, arguments: tuple[str, ...]) -> None:
+    project = ["--project", str(typed.folder)]
+    result = CliRunner().invoke(debstack, [*project, "archive", "tool", *arguments])
+    assert result.exit_code == 2
+    assert "name packages to publish, or versions with --remove" in result.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.build.archive import RUNNER, make_apt
-from tests.build.channels import Keys, Shop, make_keys
+from tests.build.channels import Keys, Shop, deb, make_keys
 
 from debstack.archive.suite import Publication
 from debstack.errors import ArchiveError, SigningError
@@ -324,6 +324,19 @@ def test_every_date_is_after_all_that_clients_have(shop: Shop) -> None:
     shop.at(-1 / 12).publish(2)
     shop.at(-2 / 86400).publish(3)
     assert reasons(shop) == [""]
+
+
+def test_what_was_removed_from_the_tools_leaves_the_disk_after_the_grace(
+    shop: Shop, tmp_path: Path
+) -> None:
+    target, shop = shop.definition.target("bookworm"), shop.at(-32)
+    debs = [deb(tmp_path, "debstack", f"{n}-1~deb12", shop.keys.package) for n in (1, 2)]
+    shop.channels.publish_tools(target, debs)
+    shop.at(1).channels.remove_tools(target, ["1-1~deb12"])
+    shop.at(30).channels.retain(1)
+    assert len(list(shop.tree.pool.rglob("debstack_*.deb"))) == 2
+    shop.at(32).channels.retain(1)
+    assert [path.name for path in shop.tree.pool.rglob("debstack_*.deb")] == [debs[1].name]
 
 
 def test_a_client_with_an_older_index_downloads_what_was_dropped(

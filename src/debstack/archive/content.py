@@ -86,6 +86,13 @@ class Content:
         packages = tuple(each for each in self.packages if each.filename not in orphans)
         return replace(self, packages=packages, releases=kept)
 
+    def without_versions(self, versions: Iterable[str]) -> Content:
+        """Return the content less the packages of these versions, as far as no release has them."""
+        going, used = set(versions), {file for each in self.releases for file in each.files}
+        packages = (each for each in self.packages
+                    if each.version not in going or each.filename in used)  # fmt: skip
+        return replace(self, packages=tuple(packages))
+
     def dump(self) -> bytes:
         """Return the releases as JSON, one a line; the packages are in the index."""
         lines = [

@@ -139,9 +139,26 @@ def plan_withdrawal(
         if current.content.release(name) is None:
             raise _not_there(suite.name, name, current.content)
     left = current.content.without(names)
-    kept = {each.filename for each in left.packages}
-    dropped = tuple(each.filename for each in current.content.packages if each.filename not in kept)
-    return Plan(suite, current.number, left, reason if names else "", dropped=dropped)
+    return _taking_out(suite, current, left, reason if names else "")
+
+
+def plan_removal(
+    tree: Tree, suite: Suite, versions: Sequence[str], keys: Sequence[Key], now: datetime
+) -> Plan:
+    """Return what taking packages of no release out of ``suite``, by their versions, would do.
+
+    Raises ArchiveError if there is none of one of the ``versions``.
+    """
+    check(suite, keys, now)
+    current = live(tree, suite.name)
+    for version in versions:
+        if current.content.without_versions([version]) == current.content:
+            there = ", ".join(f"{each.name} {each.version}" for each in current.content.packages)
+            raise ArchiveError(
+                f"{suite.name} has no {version}", hint=f"it has {there or 'no package at all'}"
+            )
+    left = current.content.without_versions(versions)
+    return _taking_out(suite, current, left, f"removed {', '.join(versions)}")
 
 
 def plan_refresh(
@@ -263,6 +280,12 @@ def _adding(
         reason = f"{release.name} is to be recorded"
     added = current.content.adding((each.package for each in additions), release)
     return Plan(suite, current.number, added, reason, tuple(offered), additions)
+
+
+def _taking_out(suite: Suite, current: Live, left: Content, reason: str) -> Plan:
+    kept = {each.filename for each in left.packages}
+    dropped = tuple(each.filename for each in current.content.packages if each.filename not in kept)
+    return Plan(suite, current.number, left, reason, dropped=dropped)
 
 
 def _history(tree: Tree, suite: str, current: Live) -> list[Manifest]:

@@ -29,6 +29,7 @@ from debstack.archive.plan import (
     plan_promotion,
     plan_publication,
     plan_refresh,
+    plan_removal,
     plan_withdrawal,
 )
 from debstack.archive.suite import Publication, Suite
@@ -125,6 +126,12 @@ class Publisher:
             lambda: plan_withdrawal(self.tree, suite, releases, keys, self.now, reason),
             keys,
             approve,
+        )
+
+    def remove(self, suite: Suite, versions: Sequence[str], keys: Sequence[Key]) -> Publication:
+        """Take packages of no release out of the index, as ``withdraw`` does those of releases."""
+        return self._change(
+            lambda: plan_removal(self.tree, suite, versions, keys, self.now), keys, lambda _: None
         )
 
     def refresh(self, suite: Suite, keys: Sequence[Key], *, force: bool = False) -> Publication:

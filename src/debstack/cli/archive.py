@@ -86,21 +86,32 @@ def page_(project: Project) -> None:
 
 
 @command.command(short_help="Offer debstack's own package to build machines.")
-@click.argument("debs", nargs=-1, required=True, metavar="DEB...",
+@click.argument("debs", nargs=-1, metavar="[DEB]...",
                 type=click.Path(exists=True, dir_okay=False, path_type=Path))  # fmt: skip
+@click.option("--remove", "versions", multiple=True, metavar="VERSION",
+              help="Take a version out instead; may be given several times.")  # fmt: skip
 @click.option(
     "--target", "target_name", help="Debian release that it is for (default: this machine's own)."
 )
 @pass_project
-def tool(project: Project, debs: tuple[Path, ...], target_name: str | None) -> None:
+def tool(
+    project: Project, debs: tuple[Path, ...], versions: tuple[str, ...], target_name: str | None
+) -> None:
     """Sign what `make self-deb` made, and publish it in the suite TARGET-tools.
 
     Build machines install debstack from there. The suite has no releases: `promote`, `retain` and
-    `unpublish` pass over it, `refresh` and `archive verify` do not.
+    `unpublish` pass over it, `refresh` and `archive verify` do not. What is removed stays on the
+    disk for the grace period, and on the machines that have installed it.
     """
+    if bool(debs) == bool(versions):
+        raise click.UsageError("name packages to publish, or versions with --remove")
     target = project.target(target_name) if target_name else project.chosen(None)[0]
-    done = publish_tools(debs, target, project.keys.package, project.channels, project.runner)
-    what = "unchanged" if done.unchanged else f"{len(done.added)} packages added"
+    if versions:
+        done = project.channels.remove_tools(target, versions)
+        what = f"{', '.join(versions)} taken out, {len(done.dropped)} packages leave the index"
+    else:
+        done = publish_tools(debs, target, project.keys.package, project.channels, project.runner)
+        what = "unchanged" if done.unchanged else f"{len(done.added)} packages added"
     click.echo(f"{done.suite} in {project.archive}: {what}")
     project.write_page()
 

@@ -115,6 +115,11 @@ class Channels:
         """Add signed packages for build machines to the suite of tools, which has no releases."""
         return self._publish(self.place(target, TOOLS), debs, None)
 
+    def remove_tools(self, target: Target, versions: Sequence[str]) -> Publication:
+        """Take versions out of the suite of tools; they stay in the pool for the grace period."""
+        place = self.place(target, TOOLS)
+        return self.publisher.remove(place.suite, versions, self._keys(place))
+
     def plan_promote(self, release: str, source: Place, target: Place) -> Plan:
         """Return what ``promote`` would do, having checked all that it checks."""
         self._refuse_development(target)

@@ -6,12 +6,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from debstack.archive.package import read_package
 from debstack.archive.suite import Publication
+from debstack.errors import ArchiveError
 from debstack.gpg import Key
-from debstack.model.definition import Target
+from debstack.model.definition import TOOLS, Target
 from debstack.pipeline.channels import Channels
 from debstack.process import Runner
 from debstack.steps.sign import sign
+
+_NAME = "debstack"
 
 
 def publish_tools(
@@ -19,11 +23,17 @@ def publish_tools(
 ) -> Publication:
     """Sign ``debs`` with the package key, and offer them in the tools' suite of ``target``.
 
-    The files themselves stay as they are. Raises SigningError or ArchiveError; the archive is then
-    as it was.
+    The files themselves stay as they are. Raises SigningError, or ArchiveError, also for a package
+    that is not debstack's own; the archive is then as it was.
     """
-    with tempfile.TemporaryDirectory(prefix="debstack-tools-") as name:
-        signed = [Path(name) / each.name for each in debs]
+    for deb in debs:
+        if (name := read_package(deb).name) != _NAME:
+            raise ArchiveError(
+                f"{deb} is {name}, and {target.name}-{TOOLS.name} is for {_NAME} itself",
+                hint="make it with: make self-deb; a release is published with: debstack publish",
+            )
+    with tempfile.TemporaryDirectory(prefix="debstack-tools-") as folder:
+        signed = [Path(folder) / each.name for each in debs]
         for deb, place in zip(debs, signed, strict=True):
             sign(deb, place, key, runner)
         return channels.publish_tools(target, signed)

@@ -52,6 +52,11 @@ def test_a_release_leaves_with_the_packages_that_no_other_has(content: Content) 
     assert content.without(["1", "2"]).packages == (LOOSE,)
 
 
+def test_a_version_leaves_where_it_is_of_no_release(content: Content) -> None:
+    assert content.without_versions(["1"]).packages == (SHARED, OLD, NEW)
+    assert content.without_versions(["2"]) == content
+
+
 def test_a_release_that_is_published_anew_takes_its_own_place(content: Content) -> None:
     again = content.adding([], release("1", SHARED, NEW))
     assert [each.name for each in again.releases] == ["2", "1"]
