@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from debstack import mirror
+from debstack.process import Runner
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / ".github/workflows/packages.yml").read_text(encoding="utf-8")
 DOCUMENT = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL)
 
 
 def jobs() -> dict[str, str]:
@@ -84,8 +86,39 @@ def test_other_ci_runs_the_same_commands() -> None:
 
 def test_other_ci_stops_at_the_first_error() -> None:
     """What could not be fetched must not be replaced by what was built without it."""
-    (block,) = re.findall(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert block.startswith("set -e ")
+    assert BLOCKS[0].startswith("set -e ")
+
+
+def test_what_was_signed_is_copied_although_a_channel_could_not_be() -> None:
+    fetch, refresh, push = [
+        each for each in steps(jobs()["refresh"]) if "copy-archive" in each or "refresh" in each
+    ]
+    assert "        id: fetch\n" in fetch
+    assert "id:" not in refresh
+    # Neither always(), which pushes what was not fetched, nor the default, which is success().
+    assert "        if: ${{ !cancelled() && steps.fetch.outcome == 'success' }}\n" in push
+
+
+@pytest.mark.parametrize(
+    ("fails", "done", "code"),
+    [
+        ("", ["fetch", "refresh", "push"], 0),
+        ("refresh", ["fetch", "refresh", "push"], 10),
+        ("fetch", ["fetch"], 10),
+        ("push", ["fetch", "refresh", "push"], 10),
+    ],
+)
+def test_other_ci_does_the_same_every_week(
+    tmp_path: Path, fails: str, done: list[str], code: int
+) -> None:
+    _, weekly = BLOCKS
+    script = tmp_path / "weekly.sh"
+    script.write_text(
+        f"set -e\ndid() {{ echo $1; [ $1 != {fails or 'nothing'} ] || return 10; }}\n"
+        + re.sub("scripts/copy-archive|make", "did", weekly)
+    )
+    run = Runner().capture(["sh", script], check=False)
+    assert (run.text.split(), run.returncode) == (done, code)
 
 
 def test_what_is_kept_between_runs_is_what_a_build_looks_for(tmp_path: Path) -> None:
