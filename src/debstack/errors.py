@@ -64,6 +64,7 @@ class DefinitionError(DebstackError):
     """The definitions under packaging/ are wrong; ``problems`` lists every mistake found."""
 
     exit_code = 4
+    problems: tuple[Problem, ...] = ()
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         count = len(problems)
@@ -139,3 +140,18 @@ class RebuildError(DebstackError):
     """A release cannot be built again, or what comes of it is not the same."""
 
     exit_code = 15
+
+
+def told_again(
+    exit_code: int, message: str, *, hint: str = "", details: Sequence[str] = ()
+) -> DebstackError:
+    """Return an error of the class that has ``exit_code``, with what was told of one before.
+
+    Not by the class's own constructor, which may want more than was told: a DefinitionError's are
+    the problems themselves.
+    """
+    kinds = {each.exit_code: each for each in DebstackError.__subclasses__()}
+    kind = kinds.get(exit_code, DebstackError)
+    error = kind.__new__(kind)
+    DebstackError.__init__(error, message, hint=hint, details=details)
+    return error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from debstack.archive.suite import Suite
-from debstack.errors import DebstackError
+from debstack.errors import DebstackError, told_again
 
 
 class HasSuite(Protocol):
@@ -57,6 +57,5 @@ def demand_no_failure(what: str, failures: Sequence[Failure]) -> None:
         details += [f"    {line}" for line in each.error.details]
         if each.error.hint:
             details.append(f"    next: {each.error.hint}")
-    raise type(first)(
-        f"{what}: {', '.join(each.suite for each in failures)}", hint=first.hint, details=details
-    )
+    suites = ", ".join(each.suite for each in failures)
+    raise told_again(first.exit_code, f"{what}: {suites}", hint=first.hint, details=details)

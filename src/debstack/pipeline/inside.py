@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from debstack.errors import DebstackError
+from debstack.errors import DebstackError, told_again
 from debstack.log import Log
 from debstack.model.lock import read_lock
 from debstack.model.places import lock_file
@@ -149,9 +149,10 @@ def _failure_document(failure: DebstackError) -> dict[str, object]:
 
 def _failure(document: Mapping[str, Any], shelf: Path) -> DebstackError:
     """Return the error that was raised in the root, as what it was."""
-    kinds = {each.exit_code: each for each in DebstackError.__subclasses__()}
-    kind = kinds.get(document["exit_code"], DebstackError)
-    failure = kind(document["message"], hint=document["hint"], details=document["details"])
+    failure = told_again(
+        document["exit_code"], document["message"],
+        hint=document["hint"], details=document["details"],
+    )  # fmt: skip
     failure.log = shelf / document["log"] if document["log"] else None
     return failure
 

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from debstack import errors
 from debstack.cli.root import debstack
-from debstack.errors import DebstackError, DefinitionError, Problem
+from debstack.errors import DebstackError, DefinitionError, Problem, told_again
 
 MANUAL = Path(__file__).parents[3] / "debian-self/debian/debstack.1"
 
@@ -51,3 +53,13 @@ def test_all_problems_are_listed_by_file_and_key() -> None:
     assert error.message == "2 problems in the definitions"
     assert error.details == ("a.toml: is no TOML", "b.toml: port: is taken (take another)")
     assert DefinitionError(problems[:1]).message == "1 problem in the definitions"
+
+
+@pytest.mark.parametrize("kind", list(all_errors()))
+def test_any_error_can_be_told_again(kind: type[DebstackError]) -> None:
+    again = told_again(kind.exit_code, "it failed", hint="try this", details=["one", "two"])
+    assert type(again) is kind
+    assert (str(again), again.message, again.hint) == ("it failed", "it failed", "try this")
+    assert (again.details, again.log) == (("one", "two"), None)
+    if isinstance(again, DefinitionError):
+        assert again.problems == ()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.unit.debstack.pipeline.release import release
 
-from debstack.errors import DebstackError, StartError
+from debstack.errors import DebstackError, DefinitionError, Problem, StartError
 from debstack.pipeline import inside
 from debstack.pipeline.assemble import Parts
 from debstack.pipeline.contents import Release, Workshop
@@ -89,6 +89,17 @@ def test_a_failure_is_outside_what_it_was_inside(
     )  # fmt: skip
     assert failure.log == Path("/shelf/web_1~deb13/build.log")
     assert [each.package for each in outcome.made] == ["web"]
+
+
+def test_wrong_definitions_are_told_with_each_problem(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised = DefinitionError([Problem("packaging/components/web.toml", "config[0].source", "gone")])
+    run(places, monkeypatch, raised)
+    outcome = read_outcome(places, Path("/shelf"))
+    assert outcome is not None
+    assert type(outcome.failure) is DefinitionError
+    assert outcome.failure.details == raised.details
 
 
 def test_a_full_disk_is_told(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
