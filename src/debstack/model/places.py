@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+NO_OWN_FILE = "is not a regular file of packaging/"
+OWN_FILE = "put the file itself there, not a link to it"
+
 
 def packaging_folder(project: Path) -> Path:
     """Return the folder of everything that a user writes."""
@@ -43,3 +46,12 @@ def requirements_lock(target: str, component: str) -> str:
 def build_requirements_lock(target: str, component: str) -> str:
     """Return the path, below the locks' folder, of a component's build dependency lock."""
     return f"{target}/{component}.build.txt"
+
+
+def is_own_file(path: Path, packaging: Path) -> bool:
+    """Whether a file lies in ``packaging`` itself: it is no link, nor in a folder that leads away.
+
+    Where a link leads to, neither a clean root nor another checkout need have anything.
+    """
+    is_regular = path.is_file() and not path.is_symlink()
+    return is_regular and path.resolve().is_relative_to(packaging.resolve())

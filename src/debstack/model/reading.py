@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from os.path import lexists
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -18,7 +19,15 @@ from debstack.errors import DefinitionError, Problem
 from debstack.model import names
 from debstack.model.checks import check_parsed
 from debstack.model.definition import Component, Definition, Stack
-from debstack.model.places import component_file, components_folder, packaging_folder, stack_file
+from debstack.model.places import (
+    NO_OWN_FILE,
+    OWN_FILE,
+    component_file,
+    components_folder,
+    is_own_file,
+    packaging_folder,
+    stack_file,
+)
 
 T = TypeVar("T")
 _UNREADABLE: Any = object()
@@ -157,6 +166,8 @@ def load(project: Path) -> Definition:
 
 def _read(kind: type[T], path: Path, project: Path) -> tuple[T | None, list[Problem]]:
     file = _relative(path, project)
+    if lexists(path) and not is_own_file(path, packaging_folder(project)):
+        return None, [Problem(file, "", NO_OWN_FILE, OWN_FILE)]
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:

@@ -10,6 +10,7 @@ from debstack.model import names
 from debstack.model.definition import Component, Config, Python
 from debstack.model.findings import Findings
 from debstack.model.order_safety import demand_plan_only
+from debstack.model.places import is_own_file
 from debstack.model.requirement_inputs import requirement_mistake
 from debstack.model.rules_secrets import demand_sender, secret_problems
 from debstack.model.rules_source import source_problems
@@ -165,7 +166,7 @@ def _config_source(key: str, source: str, packaging: Path, found: Findings) -> N
     near = names.nearest(path.name, (e.name for e in folder.iterdir())) if folder.is_dir() else ""
     is_regular = path.is_file() and not path.is_symlink()
     usable = found.require(
-        is_regular and path.resolve().is_relative_to(packaging.resolve()),
+        is_own_file(path, packaging),
         key,
         f"packaging/{source} is not a regular file",
         f"did you mean {PurePosixPath(source).with_name(near)}?"

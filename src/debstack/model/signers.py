@@ -12,10 +12,11 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from os.path import lexists
 from pathlib import Path
 
 from debstack.errors import DefinitionError, Problem, SigningError
-from debstack.model.places import packaging_folder
+from debstack.model.places import NO_OWN_FILE, OWN_FILE, is_own_file, packaging_folder
 
 SIGNERS_FILE = "packaging/keys/keys.toml"
 PACKAGE = "package"
@@ -102,12 +103,13 @@ def public_key_path(project: Path, role: str) -> Path:
 
 def read_signers(project: Path) -> Signers:
     """Return the roles of a project, none if it names no keys. Raises DefinitionError."""
-    try:
-        text = signers_path(project).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    file = signers_path(project)
+    if not lexists(file):
         return Signers()
+    if not is_own_file(file, packaging_folder(project)):
+        raise DefinitionError([Problem(SIGNERS_FILE, "", NO_OWN_FILE, OWN_FILE)])
     try:
-        data = tomllib.loads(text)
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise DefinitionError([Problem(SIGNERS_FILE, "", f"not TOML: {error}")]) from error
     if problems := list(_problems(data)):

@@ -146,3 +146,34 @@ def test_a_missing_key_does_not_hide_what_else_is_wrong_in_the_file(tmp_path: Pa
     file.write_text(file.read_text("utf-8").replace("order = 10", "ordr = 10"), "utf-8")
     keys = {each.key for each in problems_of(tmp_path)}
     assert {"units[0].order", "units[0].ordr", "units[0].port"} <= keys
+
+
+@pytest.mark.parametrize("file", [STACK, FEED])
+@pytest.mark.parametrize("kind", ["link", "dangling", "folder"])
+def test_a_definition_lies_there_itself(tmp_path: Path, file: str, kind: str) -> None:
+    """What a link leads to is not seen in a clean root, where the same is read again."""
+    path = project.write(tmp_path) / "packaging" / file
+    path.rename(tmp_path / "shared.toml")
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / ("shared.toml" if kind == "link" else "gone.toml"))
+    found = [each for each in problems_of(tmp_path) if each.file == f"packaging/{file}"]
+    assert [each.message for each in found] == ["is not a regular file of packaging/"]
+
+
+def test_a_folder_that_leads_away_is_found_by_its_files(tmp_path: Path) -> None:
+    folder = project.write(tmp_path) / "packaging/components"
+    folder.rename(tmp_path / "shared")
+    folder.symlink_to(tmp_path / "shared")
+    assert {each.file for each in problems_of(tmp_path)} == {
+        "packaging/components/feed.toml", "packaging/components/web.toml",
+    }  # fmt: skip
+
+
+def test_packaging_itself_may_be_elsewhere(tmp_path: Path) -> None:
+    """A root sees all of it, wherever it lies."""
+    folder = project.write(tmp_path) / "packaging"
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to("elsewhere")
+    assert [each.name for each in load(tmp_path).components] == ["feed", "web"]

@@ -80,6 +80,19 @@ def test_mistakes_are_named(tmp_path: Path, text: str, key: str, message: str) -
     assert message in found[0][1]
 
 
+@pytest.mark.parametrize("target", ["real.toml", "gone.toml"])
+def test_the_file_of_keys_lies_there_itself(tmp_path: Path, target: str) -> None:
+    """A link that leads nowhere must not mean that the project names no keys."""
+    file = signers_path(write(tmp_path, signers_text(Signers({REPOSITORY: SETTLED}))))
+    file.rename(tmp_path / "real.toml")
+    file.symlink_to(tmp_path / target)
+    with pytest.raises(DefinitionError) as raised:
+        read_signers(tmp_path)
+    assert [each.message for each in raised.value.problems] == [
+        "is not a regular file of packaging/"
+    ]
+
+
 def test_roles_are_channels() -> None:
     signers = Signers({PACKAGE: SETTLED, "prod": SETTLED})
     signers.require_channels(["staging", "prod"])
