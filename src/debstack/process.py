@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from debstack.errors import BuildError, DebstackError, ToolMissingError
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 25
 _SHOWN_LENGTH = 300
+# How long a program may tidy up that is told to end: mmdebstrap removes a root, and its mounts.
+_PATIENCE = 30.0
 # GPG_TTY: where gpg's agent asks for a passphrase.
 _PASSED_ON = ("GPG_TTY", "HOME", "TMPDIR", "USER", "LOGNAME", "XDG_RUNTIME_DIR")
 # What the network clients need to reach an index or a git server from behind a proxy or mirror.
@@ -100,7 +103,8 @@ class Runner:
         """Run a program, its stdout and stderr going to the log in the order they were written.
 
         Raises ``error`` with the command, the exit code and the last lines if it fails and
-        ``check`` is set, ToolMissingError if there is no such program.
+        ``check`` is set, ToolMissingError if there is no such program. After Ctrl-C no program is
+        left that would go on writing.
         """
         argv = tuple(map(str, command))
         process_env = dict(base_environment() if env is None else env)
@@ -112,14 +116,18 @@ class Runner:
                 log.flush()
             with _start(argv, cwd, process_env) as process:
                 assert process.stdout is not None  # noqa: S101  (stdout=PIPE below)
-                for line in process.stdout:
-                    collected += line
-                    if log:
-                        log.write(line)
-                        log.flush()
-                    if self.echo:
-                        sys.stderr.buffer.write(f"{self.label:<28} | ".encode() + line)
-                        sys.stderr.buffer.flush()
+                try:
+                    for line in process.stdout:
+                        collected += line
+                        if log:
+                            log.write(line)
+                            log.flush()
+                        if self.echo:
+                            sys.stderr.buffer.write(f"{self.label:<28} | ".encode() + line)
+                            sys.stderr.buffer.flush()
+                except BaseException:
+                    _end(process)
+                    raise
         finally:
             if log:
                 log.close()
@@ -258,6 +266,33 @@ def _start(
         )
     except FileNotFoundError as error:
         raise _missing(argv[0], cwd) from error
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program, with its whole process group if that is its own, and wait until it is gone.
+
+    Its folder may be removed next. A terminal's Ctrl-C does not reach a session of its own.
+    """
+    group = os.getpgid(process.pid)
+
+    def tell(number: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            if group == os.getpgrp():
+                process.send_signal(number)
+            else:
+                os.killpg(group, number)
+
+    def gone() -> None:
+        # Until nobody has its output open any more; who had much to say would wait for a reader.
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_PATIENCE)
+
+    tell(signal.SIGTERM)
+    try:
+        gone()
+    finally:
+        tell(signal.SIGKILL)
+        gone()
 
 
 def _shown(command: Sequence[str]) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +20,8 @@ from debstack.process import (
     network_environment,
     require,
 )
+
+SOURCE = Path(__file__).parents[3] / "src"
 
 
 def python(code: str) -> list[str]:
@@ -127,6 +133,52 @@ def test_a_large_input_is_fed_and_one_that_is_not_read_is_no_error() -> None:
     assert Runner().feed(["true"], chunks).returncode == 0
     with pytest.raises(BuildError, match="exit code 3"):
         Runner().feed(python("import sys; sys.exit(3)"), chunks)
+
+
+@pytest.mark.parametrize(
+    ("session", "trap", "work"),
+    [
+        ([], "", "exec sleep 47"),
+        ([], "trap '' INT TERM;", "exec sleep 47"),
+        (["setsid", "--wait"], "", "sleep 47; sleep 47"),
+        (["setsid", "--wait"], "trap '' TERM;", "sleep 47; sleep 47"),
+    ],
+)
+def test_ctrl_c_leaves_no_program_behind(
+    tmp_path: Path, session: list[str], trap: str, work: str
+) -> None:
+    """Nor one that is in a session of its own, has started another, or does not want to end."""
+    alive = tmp_path / "alive"
+    os.mkfifo(alive)
+    # The shell and what it starts have the pipe open as long as they live. It is the first that the
+    # kernel closes of a program that ends: before standard output, whose end is waited for.
+    script = f"{trap} exec 0>{alive}; echo $$; {work}"
+    code = (
+        # What is started in the background by a shell ignores the signal.
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from debstack import process\nprocess._PATIENCE = 0.2\n"
+        f"process.Runner(echo=True).run({[*session, 'sh', '-c', script]!r})"
+    )
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={"PYTHONPATH": str(SOURCE)},
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as running,
+        alive.open("rb", buffering=0) as pipe,
+    ):
+        assert running.stderr is not None
+        shell = int(running.stderr.readline().split()[-1])
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate()
+        os.set_blocking(pipe.fileno(), False)
+        left = pipe.read(1)
+        with suppress(ProcessLookupError):
+            os.killpg(os.getpgid(shell), signal.SIGKILL)
+    assert b"KeyboardInterrupt" in said
+    # None: somebody could still write to it.
+    assert left == b""
 
 
 @pytest.mark.parametrize("method", ["run", "capture"])
