@@ -74,7 +74,7 @@ def distributions(
     if offline:
         raise DependencyError(
             f"debstack's own distributions for Python {target.python} are not in {folder.parent}",
-            hint=f"where the index can be reached: debstack fetch --target {target.name}",
+            hint=f"where the index can be reached: debstack fetch --target {target.name} --in-root",
         )
 
     def install(unfinished: Path) -> None:

@@ -72,7 +72,8 @@ def root(release: str, cache: Path, runner: Runner, log: Log, *, offline: bool) 
     if offline:
         raise BuildError(
             f"there is no root of {release} in {folder.parent}",
-            hint=f"where the Debian archive can be reached: debstack fetch --target {release}",
+            hint="where the Debian archive can be reached:"
+            f" debstack fetch --target {release} --in-root",
         )
     require("mmdebstrap")
     with log.step(release, "clean root"):

@@ -68,7 +68,7 @@ def collect(
     if missing and offline:
         raise DependencyError(
             f"{lock.component}: {len(missing)} of {len(lock.wheels)} wheels are not in {cache}",
-            hint="run `debstack fetch` where the index can be reached",
+            hint=f"where the index can be reached: debstack fetch --target {target.name}",
             details=[f"{each.name} {each.version}: {each.filename}" for each in missing],
         )
     if missing:
