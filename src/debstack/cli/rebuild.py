@@ -26,6 +26,8 @@ from debstack.pipeline.rooted import needs_root
 @click.option("--in-root", is_flag=True,
               help="Build in a clean root even for this machine's release.")  # fmt: skip
 @click.option("--offline", is_flag=True, help="Use only what is in the cache.")
+@click.option("--vendor", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Folder of `debstack vendor` (default: vendor/, if it is there).")  # fmt: skip
 @pass_project
 def command(
     project: Project,
@@ -34,6 +36,7 @@ def command(
     target_name: str | None,
     in_root: bool,
     offline: bool,
+    vendor: Path | None,
 ) -> None:
     """Build the packages of RELEASE_DIR (or only PACKAGE...) again from the lock, and compare.
 
@@ -44,7 +47,7 @@ def command(
     demand_same_lock(folder, project.lock)
     built_for = targets_of(folder, project.definition)
     targets = built_for if target_name in (None, "all") else project.chosen(target_name)
-    workshop = project.workshop(offline=offline)
+    workshop = project.workshop(offline=offline, vendor=vendor)
     compared: list[Compared] = []
     for target in targets:
         release = reopen(project.root, project.definition, project.lock, target)

@@ -12,7 +12,7 @@ from debstack.pipeline import build
 from debstack.pipeline.vendor import vendor
 
 
-@click.command(short_help="Copy all that a build fetches into a folder.")
+@click.command(short_help="Copy the sources and wheels of a build into a folder.")
 @click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option("--target", "target_names", multiple=True,
               help="Debian release to build for (default: all; may be repeated).")  # fmt: skip
@@ -21,7 +21,9 @@ def command(project: Project, folder: Path | None, target_names: tuple[str, ...]
     """Copy mirrors of the sources, and all wheels, into FOLDER (default: vendor/).
 
     With that folder the locked release builds without any network: `debstack build` looks into
-    vendor/ of the project, or into what --vendor names, before it asks a server.
+    vendor/ of the project, or into what --vendor names, before it asks a server. It has no clean
+    root, nor debstack's own distributions for one: before a build for another Debian release than
+    this machine's, or one with --in-root, `debstack fetch` brings these, where there is a network.
     """
     place = folder or project.root / "vendor"
     targets = [project.target(name) for name in target_names] or list(
@@ -36,7 +38,7 @@ def command(project: Project, folder: Path | None, target_names: tuple[str, ...]
         build.fetch(release, project.definition.stack.components, workshop)
     done = vendor(releases, place, workshop)
     click.echo(
-        f"{place} has all of release {project.lock.release}: {done.files} files,"
+        f"{place} has all sources and wheels of release {project.lock.release}: {done.files} files,"
         f" {size(done.size)}, {done.added} of them new"
     )
     if done.foreign:

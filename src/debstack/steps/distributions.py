@@ -74,7 +74,8 @@ def distributions(
     if offline:
         raise DependencyError(
             f"debstack's own distributions for Python {target.python} are not in {folder.parent}",
-            hint=f"where the index can be reached: debstack fetch --target {target.name} --in-root",
+            hint="where the index can be reached:"
+            f" debstack fetch --target {target.name} --in-root; a vendored folder has none of them",
         )
 
     def install(unfinished: Path) -> None:

@@ -73,7 +73,7 @@ def root(release: str, cache: Path, runner: Runner, log: Log, *, offline: bool) 
         raise BuildError(
             f"there is no root of {release} in {folder.parent}",
             hint="where the Debian archive can be reached:"
-            f" debstack fetch --target {release} --in-root",
+            f" debstack fetch --target {release} --in-root; a vendored folder has no roots",
         )
     require("mmdebstrap")
     with log.step(release, "clean root"):

@@ -17,6 +17,7 @@ from debstack import __main__
 from debstack.cli.project import Project
 from debstack.cli.root import debstack
 from debstack.errors import DebstackError, DefinitionError, LockError, Problem, RebuildError
+from debstack.pipeline.contents import Workshop
 
 COMMANDS = (
     *("audit", "build", "diff", "fetch", "inspect", "lock", "rebuild", "vendor"),
@@ -228,6 +229,33 @@ def test_a_rebuild_is_told_what_it_cannot_build_again(tmp_path: Path) -> None:
     assert "web is 1~other there" in result.exception.message
     # The one before it, which was killed, left what is nobody's.
     assert not killed.exists()
+
+
+@pytest.mark.usefixtures("development")
+@pytest.mark.parametrize(
+    ("arguments", "place"), [([], "project/vendor"), (["--vendor", "{}/copied"], "copied")]
+)
+def test_a_rebuild_takes_what_was_vendored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], place: str
+) -> None:
+    demo = release(tmp_path / "project")
+    (demo.project / "vendor").mkdir()
+    (tmp_path / "copied").mkdir()
+    (tmp_path / "web.deb").touch()
+    package = {"package": "web", "version": "1", "file": "web.deb"}
+    (tmp_path / "bookworm.json").write_text(json.dumps({"packages": [package]}))
+    found: list[Workshop] = []
+
+    def rebuild(*values: object, **_: object) -> list[object]:
+        assert isinstance(values[-1], Workshop)
+        found.append(values[-1])
+        return []
+
+    monkeypatch.setattr("debstack.cli.rebuild.rebuild", rebuild)
+    chosen = [each.format(tmp_path) for each in arguments]
+    result = invoke("rebuild", "--check", str(tmp_path), *chosen, folder=demo.project)
+    assert result.exit_code == 0, result.output
+    assert [workshop.vendor for workshop in found] == [tmp_path / place]
 
 
 @pytest.mark.usefixtures("development")
