@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -54,6 +56,12 @@ def test_a_file_that_was_changed_is_named(built: BuiltProject, release: Path) ->
     assert f"1 of 1 packages are not the same when built again: {COMMON}" in run.stderr
     assert run.stdout.rstrip().endswith("differs")
     assert f"{COMMON}: data.tar: ./{PROGRAM}: " in run.stderr
+    # The next command compares what is there.
+    (hint,) = re.findall(r"^next: .*: (diff .*)$", run.stderr, re.MULTILINE)
+    _, ours, theirs = shlex.split(hint)
+    for file in (ours, theirs):
+        assert "\nInstalled-Build-Depends:\n" in Path(file).read_text()
+    Path(theirs).unlink()
 
 
 def test_another_lock_is_refused_and_nothing_is_built(built: BuiltProject, release: Path) -> None:

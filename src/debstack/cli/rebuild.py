@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from debstack.cli.table import table
 from debstack.errors import RebuildError
 from debstack.pipeline.compare import Compared
 from debstack.pipeline.publish import targets_of
-from debstack.pipeline.rebuild import demand_same_lock, rebuild, released, reopen, workplace
+from debstack.pipeline.rebuild import PREFIX, demand_same_lock, rebuild, released, reopen, workplace
 from debstack.pipeline.rooted import needs_root
 
 
@@ -41,8 +42,9 @@ def command(
     """Build the packages of RELEASE_DIR (or only PACKAGE...) again from the lock, and compare.
 
     It was built from packaging/repos.lock. Each package is compared as it is before it is signed;
-    nothing is kept of what is built, but the log of what fails: build/rebuild-PACKAGE.log. Exit
-    code 15 says that one is not the same.
+    nothing is kept of what is built, but the log of what fails, build/rebuild-PACKAGE.log, and the
+    .buildinfo of what is not the same, build/rebuild-PACKAGE_*.buildinfo. Exit code 15 says that
+    one is not the same.
     """
     demand_same_lock(folder, project.lock)
     built_for = targets_of(folder, project.definition)
@@ -63,9 +65,16 @@ def command(
         raise RebuildError(
             f"{len(differing)} of {len(compared)} packages are not the same when built again:"
             f" {', '.join(each.package for each in differing)}",
-            hint="compare the tools' versions in the .buildinfo of both",
+            hint=f"compare the tools' versions: {_comparison(differing[0], folder)}",
             details=[f"{each.package}: {line}" for each in differing for line in each.difference],
         )
+
+
+def _comparison(differing: Compared, folder: Path) -> str:
+    """Return the command that shows with which tools a package was built both times."""
+    again = differing.buildinfo
+    assert again is not None  # noqa: S101  (kept of what differs)
+    return shlex.join(["diff", str(folder / again.name.removeprefix(PREFIX)), str(again)])
 
 
 def _table(target: str, found: Sequence[Compared]) -> str:

@@ -38,7 +38,8 @@ class Compared:
     """A package as it was released and as it was built again: the sha256 of each, unsigned.
 
     "same contents" were compressed by another version of the compressor. ``difference`` says what
-    is different first, and what diffoscope says, where it is installed.
+    is different first, and what diffoscope says, where it is installed. ``buildinfo`` is that of
+    the package that was built again, if it was kept.
     """
 
     package: str
@@ -46,6 +47,7 @@ class Compared:
     released: str
     rebuilt: str
     difference: tuple[str, ...] = ()
+    buildinfo: Path | None = None
 
 
 def compare(package: str, released: Path, rebuilt: Path, runner: Runner) -> Compared:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from debstack.errors import DebstackError, LockError, RebuildError
@@ -31,7 +31,7 @@ from debstack.pipeline.rooted import rooted
 from debstack.pipeline.unsigned import unsigned
 from debstack.steps.stage import discard
 
-_PREFIX = "rebuild-"
+PREFIX = "rebuild-"
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ def workplace(folders: Folders, log: Log) -> Iterator[Path]:
     package that fails the log stays: build/rebuild-PACKAGE.log.
     """
     with locked(folders, log):
-        for abandoned in folders.build.glob(f"{_PREFIX}*/"):
+        for abandoned in folders.build.glob(f"{PREFIX}*/"):
             discard(abandoned)
-        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folders.build) as name:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folders.build) as name:
             try:
                 yield Path(name)
             except DebstackError as failure:
@@ -98,7 +98,7 @@ def _keep_log(failure: DebstackError, place: Path, build: Path) -> None:
     if log is None or not log.is_relative_to(place) or not log.is_file():
         return
     package = log.parent.name.partition("_")[0]
-    failure.log = build / f"{_PREFIX}{package}.log"
+    failure.log = build / f"{PREFIX}{package}.log"
     shutil.copyfile(log, failure.log)
     failure.hint = (
         failure.hint or f"read the log; see whether it can be built: debstack build {package}"
@@ -157,7 +157,8 @@ def rebuild(
 ) -> list[Compared]:
     """Build packages of ``release`` again below ``place``, unsigned, and compare each.
 
-    Raises RebuildError if one has another version here, and what ``build`` raises.
+    Of one that differs the .buildinfo, which names the tools, is kept beside ``place``. Raises
+    RebuildError if one has another version here, and what ``build`` raises.
     """
     folders = Folders(place / "build", place / "dist")
     actions = plan(release, folders, keys, [each.package for each in packages])
@@ -172,9 +173,17 @@ def rebuild(
     )
     if outcome.failure:
         raise outcome.failure
-    made = {each.package: each.left.deb for each in outcome.made}
-    return [compare(each.package, each.deb, made[each.package], workshop.runner)
-            for each in packages]  # fmt: skip
+    made = {each.package: each.left for each in outcome.made}
+    compared = []
+    for each in packages:
+        left = made[each.package]
+        found = compare(each.package, each.deb, left.deb, workshop.runner)
+        if found.state == "differs":
+            kept = place.parent / f"{PREFIX}{left.buildinfo.name}"
+            shutil.copyfile(left.buildinfo, kept)
+            found = replace(found, buildinfo=kept)
+        compared.append(found)
+    return compared
 
 
 def _demand_versions(packages: Collection[Released], versions: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tests.unit.debstack.pipeline.release import KEYS, folders, release
 
 from debstack.errors import BuildError, LockError, RebuildError, StartError
 from debstack.log import Log
+from debstack.pipeline.assemble import Parts
+from debstack.pipeline.compare import Compared, State
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.rebuild import (
     Released,
@@ -20,7 +23,9 @@ from debstack.pipeline.rebuild import (
     reopen,
     workplace,
 )
+from debstack.pipeline.unsigned import Outcome, Unsigned
 from debstack.process import Runner
+from debstack.steps.package import Package
 
 
 @pytest.fixture
@@ -117,6 +122,43 @@ def test_the_log_of_what_fails_stays(demo: Release, hint: str) -> None:
     assert not place.exists()
     with pytest.raises(BuildError), workplace(folders(demo), Log(quiet=True)):
         raise BuildError("it has no log")
+
+
+@pytest.mark.parametrize("state", ["same", "same contents", "differs"])
+def test_the_buildinfo_of_what_differs_stays(
+    demo: Release, folder: Path, monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    """It names the tools, and nothing else is left of what was built."""
+    wanted = released(folder, demo.target, ["web"])
+    build = folders(demo).build
+
+    def unsigned(_: Release, orders: Sequence[Parts], shelf: Path, __: Workshop) -> Outcome:
+        (web,) = orders
+        shelf.mkdir(parents=True)
+        left = Package(*(shelf / f"web_1_amd64.{kind}" for kind in ("deb", "buildinfo", "changes")))
+        left.buildinfo.write_text("Installed-Build-Depends: zstd\n")
+        return Outcome((Unsigned("web", web.version, left, "0" * 64, 1.0),))
+
+    compared = Compared("web", state, "0" * 64, "1" * 64)
+    for name, value in {
+        "demand_machine": lambda *_: None,
+        "fetch": lambda *_: {},
+        "unsigned": unsigned,
+        "compare": lambda *_: compared,
+    }.items():
+        monkeypatch.setattr(f"debstack.pipeline.rebuild.{name}", value)
+    log = Log(quiet=True)
+    workshop = Workshop(demo.project / "cache", 1, True, Runner(), log)
+    with workplace(folders(demo), log) as place:
+        (found,) = rebuild(demo, wanted, KEYS, place, workshop, in_root=False)
+    kept = build / "rebuild-web_1_amd64.buildinfo"
+    if state != "differs":
+        assert found == compared
+        assert {each.name for each in build.iterdir()} == {".lock"}
+    else:
+        assert found == replace(compared, buildinfo=kept)
+        assert kept.read_text() == "Installed-Build-Depends: zstd\n"
+        assert {each.name for each in build.iterdir()} == {".lock", kept.name}
 
 
 def test_what_was_killed_leaves_nothing_for_long(demo: Release) -> None:
