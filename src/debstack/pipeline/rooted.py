@@ -14,6 +14,7 @@ from pathlib import Path
 from debstack.errors import BuildError
 from debstack.model.definition import Target
 from debstack.model.places import packaging_folder
+from debstack.model.uv import uv_lock
 from debstack.pipeline.assemble import Parts
 from debstack.pipeline.contents import Release, Workshop
 from debstack.pipeline.inside import BASE, CACHE, EXCHANGE, PROJECT, SHELF, Wanted, read_outcome
@@ -22,6 +23,7 @@ from debstack.render import templates_folder
 from debstack.steps.distributions import distributions
 from debstack.steps.root import Entrance, command, demand_enterable, host_release, root
 from debstack.steps.stage import discard
+from debstack.steps.wheels import collect
 
 
 def needs_root(target: Target) -> bool:
@@ -37,8 +39,13 @@ def prepare(target: Target, workshop: Workshop) -> tuple[Path, Path]:
     cache, runner, log = workshop.cache, workshop.runner, workshop.log
     folder = root(target.name, cache, runner, log, offline=workshop.offline)
     demand_enterable(folder, runner)
+
+    def uv_wheels() -> Sequence[Path]:
+        uv = uv_lock(target)
+        return collect(uv, cache, target, runner, offline=False, vendor=workshop.vendor)
+
     needed = distributions(
-        target, cache, runner, log, offline=workshop.offline, vendor=workshop.vendor
+        target, cache, runner, log, offline=workshop.offline, uv_wheels=uv_wheels
     )
     return folder, needed
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from debstack.model.uv import uv_lock
 from debstack.model.wheel import pip_platforms
 from debstack.once import once
 from debstack.process import Runner, network_environment
-from debstack.steps.wheels import collect
 
 
 def wanted() -> tuple[str, ...]:
@@ -57,15 +56,15 @@ def distributions(
     log: Log,
     *,
     offline: bool,
-    vendor: Path | None = None,
+    uv_wheels: Callable[[], Sequence[Path]],
 ) -> Path:
     """Return a folder that has what debstack needs on the Python path of ``target``.
 
-    It is filled at the first call: from the index, uv from the folder ``vendor`` if it is there.
-    Raises DependencyError.
+    It is filled at the first call: from the index, and with what ``uv_wheels`` brings, the files
+    that are pinned. Raises DependencyError.
     """
-    requirements, uv = wanted(), uv_lock(target)
-    hashes = [wheel.sha256 for wheel in uv.wheels]
+    requirements = wanted()
+    hashes = [wheel.sha256 for wheel in uv_lock(target).wheels]
     recipe = json.dumps([target.python, target.platform, *hashes, *requirements])
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
     folder = cache / "distributions" / f"{target.name}-{digest}"
@@ -79,8 +78,7 @@ def distributions(
         )
 
     def install(unfinished: Path) -> None:
-        wheels = collect(uv, cache, target, runner, offline=False, vendor=vendor)
-        asked = command([*requirements, *map(str, wheels)], target, unfinished)
+        asked = command([*requirements, *map(str, uv_wheels())], target, unfinished)
         done = runner.run(asked, env=network_environment(), check=False)
         if done.returncode:
             raise DependencyError(

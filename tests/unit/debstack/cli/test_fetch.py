@@ -50,7 +50,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "debstack.pipeline.build.fetch": lambda *_: {},
         "debstack.pipeline.rooted.demand_enterable": lambda *_: None,
         "debstack.pipeline.rooted.host_release": lambda: HOST,
-        "debstack.steps.distributions.collect": lambda *_, **__: (),
+        "debstack.pipeline.rooted.collect": lambda *_, **__: (),
         "debstack.steps.root.require": lambda *_: None,
         "debstack.steps.root._sources": lambda *_: [],
         "debstack.steps.root._apt_options": lambda *_: [],

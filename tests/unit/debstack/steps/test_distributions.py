@@ -10,12 +10,13 @@ from packaging.requirements import Requirement
 
 from debstack.errors import DependencyError
 from debstack.log import Log
+from debstack.model import uv as model
 from debstack.model.definition import Target
 from debstack.model.requirements import LockedWheel, RequirementsLock
 from debstack.process import Result, Runner
 from debstack.steps import distributions as steps
 from debstack.steps.distributions import command, distributions, wanted
-from debstack.steps.wheels import cached
+from debstack.steps.wheels import cached, collect
 
 TRIXIE = Target("trixie", "deb13", "3.13", "amd64", "x86_64-manylinux_2_40")
 LOG = Log(quiet=True)
@@ -45,20 +46,20 @@ def test_uv_is_the_pinned_wheel(
 
     monkeypatch.setattr(Runner, "run", run)
     wheel = _keep(uv, b"uv", tmp_path)
-    made = distributions(TRIXIE, tmp_path, Runner(), LOG, offline=False)
-    requirements = (made / "asked").read_text().partition("--target\n")[2].splitlines()[1:]
+    folder = made(tmp_path, offline=False)
+    requirements = (folder / "asked").read_text().partition("--target\n")[2].splitlines()[1:]
     assert requirements == [*wanted(), str(wheel)]
     # What was made from it is enough.
     wheel.unlink()
-    assert distributions(TRIXIE, tmp_path, Runner(), LOG, offline=True) == made
+    assert made(tmp_path, offline=True) == folder
     _keep(_pin(b"another", monkeypatch), b"another", tmp_path)
-    assert distributions(TRIXIE, tmp_path, Runner(), LOG, offline=False) != made
+    assert made(tmp_path, offline=False) != folder
 
 
 def test_no_other_uv_than_the_pinned_one_is_taken(tmp_path: Path, uv: LockedWheel) -> None:
     _keep(uv, b"another", tmp_path)
     with pytest.raises(DependencyError, match="are not the locked ones"):
-        distributions(TRIXIE, tmp_path, Runner(), LOG, offline=False)
+        made(tmp_path, offline=False)
     assert [path for path in (tmp_path / "distributions").iterdir() if path.is_dir()] == []
 
 
@@ -72,7 +73,7 @@ def test_pip_is_asked_for_wheels_of_the_target() -> None:
 
 def test_offline_the_next_command_is_told(tmp_path: Path) -> None:
     with pytest.raises(DependencyError, match=r"for Python 3\.13 are not in") as caught:
-        distributions(TRIXIE, tmp_path / "cache", Runner(), LOG, offline=True)
+        made(tmp_path / "cache", offline=True)
     assert "debstack fetch --target trixie" in caught.value.hint
     assert not (tmp_path / "cache").exists()
 
@@ -88,16 +89,26 @@ def test_without_an_index_nothing_is_left(
 
     monkeypatch.setattr(Runner, "run", run)
     with pytest.raises(DependencyError, match="cannot be had") as caught:
-        distributions(TRIXIE, tmp_path, Runner(), LOG, offline=False)
+        made(tmp_path, offline=False)
     assert "ERROR: Could not find a version of click" in caught.value.details
     assert [path for path in (tmp_path / "distributions").iterdir() if path.is_dir()] == []
+
+
+def made(cache: Path, *, offline: bool) -> Path:
+    """Return the folder, made as a build in a root has it made."""
+
+    def uv_wheels() -> tuple[Path, ...]:
+        return collect(model.uv_lock(TRIXIE), cache, TRIXIE, Runner(), offline=False)
+
+    return distributions(TRIXIE, cache, Runner(), LOG, offline=offline, uv_wheels=uv_wheels)
 
 
 def _pin(content: bytes, monkeypatch: pytest.MonkeyPatch) -> LockedWheel:
     digest = hashlib.sha256(content).hexdigest()
     wheel = LockedWheel("uv", "1", "uv-1-py3-none-any.whl", digest, len(content))
     lock = RequirementsLock("uv", TRIXIE.name, TRIXIE.python, "build", "", (wheel,))
-    monkeypatch.setattr(steps, "uv_lock", lambda _: lock)
+    for place in (model, steps):
+        monkeypatch.setattr(place, "uv_lock", lambda _: lock)
     return wheel
 
 
