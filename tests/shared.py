@@ -19,7 +19,7 @@ FOLDER = "DEBSTACK_TEST_SHARED"
 def shared(name: str, make: Callable[[Path], T]) -> T:
     """Return what ``make`` returned for a new folder; all but the first to ask get a copy of that.
 
-    What is in the folder is not changed afterwards. If ``make`` fails, the next who asks tries again.
+    What is in the folder is not changed afterwards. If ``make`` fails, who asks next tries again.
     """
     folder = Path(os.environ[FOLDER]) / name
     value = folder.with_name(f"{name}.pickle")
