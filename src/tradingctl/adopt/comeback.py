@@ -114,7 +114,7 @@ def _unit_file(server: Server, adoption: Adoption, old: OldUnit) -> UnitFile:
 
 def _placed(adoption: Adoption, key: str, value: str) -> str:
     """Return a value such that a file of variables is named by where it lies now."""
-    if key != "EnvironmentFile":
+    if key != "EnvironmentFile" or not value:  # without a value it forgets those before
         return value
     path = Path(value.lstrip("-"))
     for step in adoption.of(Kind.TREE):

@@ -82,6 +82,19 @@ def test_the_mode_may_be_in_the_unit_or_in_a_file_of_the_tree(world: World) -> N
     assert MODE in world.said
 
 
+def test_a_file_that_a_drop_in_takes_out_of_the_list_is_not_read(world: World) -> None:
+    world.dot_env(API, "")
+    plan = world.machine.write("etc/trading-plan.env", "AT_WORKER_MODE=plan-only\n")
+    more = f"Environment=AT_WORKER_MODE=paper-send\nEnvironmentFile={plan}\n"
+    world.unit(f"{WORKER}.service", API, "worker.py", more=more, enabled=False)
+    drop_in = f"etc/systemd/system/{WORKER}.service.d/live.conf"
+    world.machine.write(drop_in, "[Service]\nEnvironmentFile=\n")
+    taken_over(world)
+    plan_only(world)
+    assert world.run("adopt", "--undo", "--yes") == 5
+    assert MODE in world.said
+
+
 def test_a_worker_that_only_plans_is_not_spoken_of(world: World) -> None:
     world.dot_env(API, f"AT_BEARER_TOKEN={SECRET}\nAT_WORKER_MODE=plan-only\n")
     taken_over(world)
