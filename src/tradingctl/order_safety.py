@@ -110,7 +110,7 @@ def order_finding(
     if not unit.sends_orders:
         return None
     mode, where = worker_mode.written(component.name, server.paths.settings)
-    running = _running_mode(server, state)
+    running = running_mode(server, state)
     if running and (refused := refusal(server.paths, running)):
         return Finding(
             CHECK,
@@ -136,7 +136,7 @@ def order_finding(
     return None
 
 
-def _running_mode(server: Server, state: UnitState) -> str:
+def running_mode(server: Server, state: UnitState) -> str:
     """Return the mode that a running process was started with, empty if it cannot be known."""
     if state.active != "active" or not state.main_pid:
         return ""

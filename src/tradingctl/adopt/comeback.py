@@ -20,6 +20,7 @@ from tradingctl.backup import worker_mode
 from tradingctl.backup.worker_mode import SAFE, VARIABLE
 from tradingctl.description import Component
 from tradingctl.inventory import Inventory, service
+from tradingctl.order_safety import running_mode
 from tradingctl.server import Server
 
 
@@ -27,13 +28,13 @@ from tradingctl.server import Server
 class Sender:
     """A unit that will run in a mode in which it sends orders.
 
-    ``mode`` is fit to be shown. ``now`` is the mode in which its packaged namesake runs, empty if
-    that does not run, or there is none.
+    ``mode`` is fit to be shown. ``now`` is the mode in which its packaged namesake runs: None if it
+    does not run, or there is none, empty if that cannot be known.
     """
 
     unit: str
     mode: str
-    now: str
+    now: str | None
 
     @property
     def as_now(self) -> bool:
@@ -41,10 +42,14 @@ class Sender:
         return self.mode == self.now
 
     def __str__(self) -> str:
-        now = f"it runs with {self.now} now" if self.now else "nothing sends orders now"
-        return f"{self.unit} SENDS ORDERS: it starts with {VARIABLE}={self.mode}" + (
-            ", as now" if self.as_now else f"; {now}"
-        )
+        now = f"; it runs with {self.now} now"
+        if self.as_now:
+            now = ", as now"
+        elif self.now is None:
+            now = "; nothing sends orders now"
+        elif not self.now:
+            now = "; in which mode it runs now cannot be known"
+        return f"{self.unit} SENDS ORDERS: it starts with {VARIABLE}={self.mode}{now}"
 
 
 def senders(server: Server, inventory: Inventory, adoption: Adoption) -> list[Sender]:
@@ -60,13 +65,15 @@ def senders(server: Server, inventory: Inventory, adoption: Adoption) -> list[Se
     return found
 
 
-def _mode_now(server: Server, old: OldUnit) -> str:
+def _mode_now(server: Server, old: OldUnit) -> str | None:
     packaged = server.paths.units / old.name
     if not packaged.exists() or systemd.absence(server):
-        return ""
-    if systemd.show(server.runner, [old.name])[old.name].active != "active":
-        return ""
-    mode, _ = worker_mode.written(old.component, server.paths.settings)
+        return None
+    state = systemd.show(server.runner, [old.name])[old.name]
+    if state.active != "active":
+        return None
+    # Of the process: a file may have been edited since it was started.
+    mode = running_mode(server, state)
     return mode if worker_mode.WORD.fullmatch(mode) else ""
 
 

@@ -23,8 +23,23 @@ def in_secret_file(world: World, old: str, new: str) -> None:
     file.write_text(file.read_text().replace(old, new))
 
 
+def restart(world: World) -> None:
+    world.systemd.run(["systemctl", "start", f"{WORKER}.service"])
+
+
 def plan_only(world: World) -> None:
     in_secret_file(world, "AT_WORKER_MODE=paper-send", "AT_WORKER_MODE=plan-only")
+    restart(world)
+
+
+def not_set_any_more(world: World) -> None:
+    in_secret_file(world, "AT_WORKER_MODE=paper-send\n", "")
+    restart(world)
+
+
+def written_again_and_not_started_anew(world: World) -> None:
+    plan_only(world)
+    in_secret_file(world, "AT_WORKER_MODE=plan-only", "AT_WORKER_MODE=paper-send")
 
 
 def test_a_worker_that_goes_on_to_send_orders_needs_no_more_than_a_yes(world: World) -> None:
@@ -34,14 +49,29 @@ def test_a_worker_that_goes_on_to_send_orders_needs_no_more_than_a_yes(world: Wo
     assert world.run("adopt", "--undo", "--yes") == 0, world.said
 
 
+def test_what_it_does_now_is_asked_of_the_process_and_not_of_a_file(world: World) -> None:
+    taken_over(world)
+    in_secret_file(world, "AT_WORKER_MODE=paper-send", "AT_WORKER_MODE=plan-only")
+    assert world.run("adopt", "--undo", "--yes") == 0, world.said
+    assert f"{MODE}, as now" in world.said
+
+
+def test_a_process_that_says_nothing_is_not_taken_for_one_that_sends(world: World) -> None:
+    taken_over(world)
+    (world.machine.paths.proc / "4711/environ").unlink()
+    assert world.run("adopt", "--undo", "--yes") == 5
+    assert f"{MODE}; in which mode it runs now cannot be known" in world.said
+
+
 @pytest.mark.parametrize(
     "since",
     [
         plan_only,
-        lambda world: in_secret_file(world, "AT_WORKER_MODE=paper-send\n", ""),
+        not_set_any_more,
+        written_again_and_not_started_anew,
         lambda world: world.systemd.alive.discard(f"{WORKER}.service"),
     ],
-    ids=["set to plan-only", "not set any more", "stopped"],
+    ids=["set to plan-only", "not set any more", "written again and not started anew", "stopped"],
 )
 def test_orders_that_are_not_sent_now_have_to_be_agreed_to(
     world: World, monkeypatch: pytest.MonkeyPatch, since: object

@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.unit.tradingctl.fakes import COMMIT, FakeSystem, Machine, unit_state
 
 from tradingctl.adopt.record import Adoption, current
+from tradingctl.backup import worker_mode
 from tradingctl.cli import main
 from tradingctl.description import Component, Secret, State, Unit
 from tradingctl.process import NOTHING, Outcome
@@ -54,10 +55,17 @@ class Systemd(FakeSystem):
                 self.alive -= set(words[2:]) - self.stubborn
             elif words[1] == "start":
                 self.alive |= set(words[2:])
+                if f"{WORKER}.service" in words:
+                    self._give_mode()
         if words[0] == "usermod":
             group = self.machine.root / "etc/group"
             group.write_text(group.read_text(encoding="utf-8").strip() + f"{words[-1]}\n")
         return said
+
+    def _give_mode(self) -> None:
+        """Give the worker's process the mode that the files say at this moment."""
+        mode = worker_mode.mode(API, self.machine.paths.settings)
+        self.machine.write("proc/4711/environ", f"LANG=C\0AT_WORKER_MODE={mode}\0")
 
     def _show(self, names: Sequence[str]) -> str:
         return "\n".join(
