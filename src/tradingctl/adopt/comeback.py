@@ -28,8 +28,8 @@ from tradingctl.server import Server
 class Sender:
     """A unit that will run in a mode in which it sends orders.
 
-    ``mode`` is fit to be shown. ``now`` is the mode in which its packaged namesake runs: None if it
-    does not run, or there is none, empty if that cannot be known.
+    ``mode`` is fit to be shown. ``now`` is the mode in which the packaged one runs: None if it does
+    not run, or there is none, empty if that cannot be known.
     """
 
     unit: str
@@ -42,34 +42,52 @@ class Sender:
         return self.mode == self.now
 
     def __str__(self) -> str:
-        now = f"; it runs with {self.now} now"
+        now = f"; the packaged one runs with {self.now} now"
         if self.as_now:
             now = ", as now"
         elif self.now is None:
             now = "; nothing sends orders now"
         elif not self.now:
-            now = "; in which mode it runs now cannot be known"
+            now = "; in which mode the packaged one runs now cannot be known"
         return f"{self.unit} SENDS ORDERS: it starts with {VARIABLE}={self.mode}{now}"
 
 
 def senders(server: Server, inventory: Inventory, adoption: Adoption) -> list[Sender]:
     """Return the units that are started, now or at boot, and will send orders. Raises OSError."""
-    harmless = {service(unit.name) for _, unit in inventory.units() if not unit.sends_orders}
     found = []
     for old in adoption.units:
-        if old.name not in harmless and (old.active or old.enabled):
+        packaged = _sending(inventory, adoption, old)
+        if packaged is not None and (old.active or old.enabled):
             values = _in_force(server, inventory, adoption, old.component, [old]).all or {}
             mode = values.get(VARIABLE, "")
             if mode not in ("", SAFE):
-                found.append(Sender(old.name, worker_mode.shown(mode), _mode_now(server, old)))
+                now = _mode_now(server, packaged)
+                found.append(Sender(old.name, worker_mode.shown(mode), now))
     return found
 
 
-def _mode_now(server: Server, old: OldUnit) -> str | None:
-    packaged = server.paths.units / old.name
-    if not packaged.exists() or systemd.absence(server):
+def _sending(inventory: Inventory, adoption: Adoption, old: OldUnit) -> str | None:
+    """Return the packaged unit that sends what ``old`` may send, None where it sends nothing.
+
+    One with a name of its own may be the worker where nothing has the worker's name.
+    """
+    units = {service(unit.name): (component, unit) for component, unit in inventory.units()}
+    if old.name in units:
+        return old.name if units[old.name][1].sends_orders else None
+    own = [
+        name
+        for name, (component, unit) in units.items()
+        if unit.sends_orders and component.name == old.component
+    ]
+    if any(each.name in own for each in adoption.units):
         return None
-    state = systemd.show(server.runner, [old.name])[old.name]
+    return next(iter(own), old.name)  # of a package that was removed nothing is known
+
+
+def _mode_now(server: Server, name: str) -> str | None:
+    if not (server.paths.units / name).exists() or systemd.absence(server):
+        return None
+    state = systemd.show(server.runner, [name])[name]
     if state.active != "active":
         return None
     # Of the process: a file may have been edited since it was started.

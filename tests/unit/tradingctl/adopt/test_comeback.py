@@ -60,7 +60,7 @@ def test_a_process_that_says_nothing_is_not_taken_for_one_that_sends(world: Worl
     taken_over(world)
     (world.machine.paths.proc / "4711/environ").unlink()
     assert world.run("adopt", "--undo", "--yes") == 5
-    assert f"{MODE}; in which mode it runs now cannot be known" in world.said
+    assert f"{MODE}; in which mode the packaged one runs now cannot be known" in world.said
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,31 @@ def test_orders_that_are_not_sent_now_have_to_be_agreed_to(
     monkeypatch.setattr("sys.stdin", io.StringIO("orders\n"))
     assert world.run("adopt", "--undo") == 0, world.said
     assert f"{WORKER}.service" in world.systemd.alive
+
+
+def test_beside_the_worker_a_unit_of_another_name_sends_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.rename_api(monkeypatch)
+    taken_over(world)
+    assert world.run("adopt", "--undo", "--dry-run") == 0
+    assert f"{MODE}, as now" in world.said
+    assert "api.service SENDS" not in world.said
+    assert world.run("adopt", "--undo", "--yes") == 0, world.said
+
+
+def test_alone_a_unit_of_another_name_may_be_the_worker(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.forget(WORKER)
+    world.rename_api(monkeypatch)
+    taken_over(world)
+    assert world.run("adopt", "--undo", "--dry-run") == 0
+    said = "api.service SENDS ORDERS: it starts with AT_WORKER_MODE=paper-send"
+    assert f"{said}, as now" in world.said, "the packaged worker was started"
+    plan_only(world)
+    assert world.run("adopt", "--undo", "--yes") == 5
+    assert f"{said}; the packaged one runs with plan-only now" in world.said
 
 
 def test_the_word_does_for_who_is_not_asked(world: World) -> None:

@@ -18,7 +18,7 @@ from tests.unit.tradingctl.adopt.world import (
 )
 from tests.unit.tradingctl.lock_holder import holding
 
-from tradingctl.adopt import apply, installation, record
+from tradingctl.adopt import installation, record
 from tradingctl.adopt.record import State
 
 UNITS = {f"{each}.service" for each in (API, WORKER, DASHBOARD)}
@@ -129,17 +129,9 @@ def test_databases_that_no_backup_has_are_named_wherever_one_looks(world: World)
 def test_at_boot_systemd_is_told_of_units_whose_names_no_package_has(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = world.machine.paths.local_units / f"{API}.service"
-    for each in (file, *world.machine.paths.local_units.glob(f"*/{API}.service")):
-        each.unlink()
-    world.systemd.alive.discard(f"{API}.service")
-    world.unit("api.service", API, "app.py")
-    world.machine.process(5000, "/srv", "/system.slice/api.service", ["77"])
-    world.machine.listen(("0100007F", 8080, "77"))
+    world.rename_api(monkeypatch)
     world.unpack()
     assert world.run("adopt", "--dry-run") == 0, world.said
-    # The process of the tests does not end when its unit is stopped.
-    monkeypatch.setattr(apply, "_require_quiet", lambda *_, **__: None)
     killed_at(world, monkeypatch, 6, "activate", API)
     world.systemd.commands.clear()
     assert world.run("adopt", "--resume") == 0

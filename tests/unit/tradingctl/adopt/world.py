@@ -9,8 +9,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from tests.unit.tradingctl.fakes import COMMIT, FakeSystem, Machine, unit_state
 
+from tradingctl.adopt import apply
 from tradingctl.adopt.record import Adoption, current
 from tradingctl.backup import worker_mode
 from tradingctl.cli import main
@@ -180,6 +182,22 @@ class World:
             wants = self.machine.paths.local_units / "multi-user.target.wants" / file
             wants.parent.mkdir(exist_ok=True)
             wants.symlink_to(f"/etc/systemd/system/{file}")
+
+    def forget(self, unit: str) -> None:
+        """Remove a unit by hand, and what enables it."""
+        file = self.machine.paths.local_units / f"{unit}.service"
+        for each in (file, *self.machine.paths.local_units.glob(f"*/{unit}.service")):
+            each.unlink()
+        self.systemd.alive.discard(f"{unit}.service")
+
+    def rename_api(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Lay out the API by a name that no package has; it is known by its port."""
+        self.forget(API)
+        self.unit("api.service", API, "app.py")
+        self.machine.process(5000, "/srv", "/system.slice/api.service", ["77"])
+        self.machine.listen(("0100007F", 8080, "77"))
+        # The process of the tests does not end when its unit is stopped.
+        monkeypatch.setattr(apply, "_require_quiet", lambda *_, **__: None)
 
     def dot_env(self, tree: str, text: str) -> None:
         """Write the .env of a tree."""
