@@ -191,12 +191,13 @@ def _folder(server: Server, adoption: Adoption, step: Step, stamp: str) -> list[
 def _settings(server: Server, adoption: Adoption, step: Step, stamp: str) -> list[str]:
     """Put the secret file aside; ``comeback`` has said what is different without it."""
     target, earlier = Path(step.target), apply.earlier_settings(adoption, step)
+    # The adoption's own stamp: what lies there once the file has its name is of before, or new.
+    kept = target.with_name(f"{target.name}.undone-{adoption.stamp}")
     lines = []
-    if target.exists():
+    if target.exists() and not kept.exists():
         text = target.read_text(encoding="utf-8", errors="replace")
         # Cut short before the step was marked, what it wrote would count more the next time.
         if step.done or text == apply.settings_text(server, adoption, step):
-            kept = target.with_name(f"{target.name}.undone-{stamp}")
             target.rename(kept)
             lines.append(f"{target} is kept as {kept}")
     if earlier.exists():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tests.unit.tradingctl.adopt.world import (
     API,
     BOARD,
     DASHBOARD,
+    SECRET,
     WORKER,
     KilledError,
     World,
@@ -19,7 +21,8 @@ from tests.unit.tradingctl.adopt.world import (
 from tests.unit.tradingctl.lock_holder import holding
 
 from tradingctl.adopt import installation, record
-from tradingctl.adopt.record import State
+from tradingctl.adopt.record import Adoption, Kind, State, Step
+from tradingctl.server import Server
 
 UNITS = {f"{each}.service" for each in (API, WORKER, DASHBOARD)}
 
@@ -79,6 +82,31 @@ def test_of_several_the_one_that_was_cut_short_is_ended(
     else:
         assert State.UNDOING not in states
         assert states[1] is State.UNDONE
+
+
+def test_a_secret_file_that_is_given_back_already_is_not_put_aside_when_it_is_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = "AT_WORKER_MODE=plan-only\nMINE=1\n"
+    file = world.machine.write(f"etc/trading/secrets/{API}.env", mine)
+    assert world.install() == 0, world.said
+    installation.accepted(world.machine.server)
+    finished = record.finished
+
+    def die(server: Server, adoption: Adoption, step: Step, *given: Any, **named: Any) -> Adoption:
+        if (step.kind, step.component) == (Kind.SETTINGS, API):
+            raise KilledError
+        return finished(server, adoption, step, *given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(record, "finished", die)
+        with pytest.raises(KilledError):
+            world.run("adopt", "--undo", "--yes", "--accept-orders")
+    assert file.read_text() == mine
+    again(world)
+    assert file.read_text() == mine
+    (aside,) = file.parent.glob(f"{file.name}.*")
+    assert SECRET in aside.read_text(), "what the services ran with is kept, too"
 
 
 def test_beside_apt_nothing_is_reversed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
