@@ -248,9 +248,7 @@ def _say_failed(server: Server, given: GivenBack) -> None:
 def given_back_by(server: Server, pending: Transaction) -> bool:
     """Return whether an installation gave back what it had taken over."""
     last = current(server.paths)
-    return (
-        last is not None and last.state is State.REVERSED and last.transaction == pending.began_at
-    )
+    return last is not None and last.state in GAVE_BACK and last.transaction == pending.began_at
 
 
 def resume(server: Server, forward: bool = False) -> bool:

@@ -120,6 +120,22 @@ def test_an_installation_that_is_cut_short_before_the_gate_gives_it_back(
     assert world.state == State.KEPT
 
 
+def test_an_installation_that_was_cut_short_ends_when_its_adoption_was_undone(
+    world: World, verdict: dict[str, Result]
+) -> None:
+    before = world.look()
+    begin(world)
+    assert world.run("activate", API) == 0
+    assert world.run("adopt", "--undo", "--yes") == 0, world.said
+    assert world.run("hook", "boot") == 0, world.said
+    world.run("recover")
+    assert "NO ROLLBACK" not in world.said
+    assert transaction.current(world.machine.paths) is None
+    verdict[API] = verdict[BOARD] = Result.SKIPPED
+    assert configure(world) == 0, world.said
+    assert (world.look(), world.state) == (before, State.UNDONE)
+
+
 def test_a_boot_before_the_gate_gives_it_back_and_starts_nothing(
     world: World, verdict: dict[str, Result]
 ) -> None:
