@@ -115,9 +115,8 @@ def _undo(server: Server, arguments: argparse.Namespace) -> int:
         if not known:
             return 0
         _require_agreement(server, inventory, known, arguments)
-        installation.resume(server)
-        whole = [each for each in known if each.state in IN_FORCE]
-        failed = [name for adoption in whole for name in _give_back(server, adoption)]
+        # Also what was cut short: as a failure the next package to be configured would try it anew.
+        failed = [name for adoption in known for name in _give_back(server, adoption)]
     for name in failed:
         server.warn(f"WARNING: {name} does not run; next: journalctl -u {name} -n 50")
     server.say(

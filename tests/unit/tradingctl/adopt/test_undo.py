@@ -136,7 +136,21 @@ def test_what_was_cut_short_is_put_back_when_it_is_agreed_to(
     monkeypatch.setattr("sys.stdin", io.StringIO("orders\n"))
     assert world.run("adopt", "--undo") == 0, world.said
     assert world.look() == before
-    assert world.state == State.REVERSED
+    assert world.state == State.UNDONE
+    assert world.run("activate", API) == 0, "which is what dpkg --configure -a runs"
+    assert "as the administrator wanted" in world.said
+    assert world.look() == before
+
+
+def test_what_goes_on_with_an_undo_fails_as_well_when_a_unit_does_not_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_adoptions(world)
+    killed_at(world, monkeypatch, 4, "adopt", "--undo", "--yes")
+    world.systemd.codes[f"systemctl start {DASHBOARD}.service"] = 1
+    assert world.run("adopt", "--undo", "--yes", "--accept-orders") == 1
+    assert f"WARNING: {DASHBOARD}.service does not run; next: journalctl" in world.said
+    assert world.state == State.UNDONE
 
 
 def test_databases_that_no_backup_has_are_named_wherever_one_looks(world: World) -> None:
