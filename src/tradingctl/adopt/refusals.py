@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 from tradingctl.adopt.databases import Unfound
 from tradingctl.adopt.processes import Running
 from tradingctl.adopt.record import Kind, Step
-from tradingctl.adopt.survey import Survey
+from tradingctl.adopt.survey import Lost, Survey
 from tradingctl.adopt.trees import Tree, device_of, free_bytes, size_of
 from tradingctl.adopt.unitfiles import UnitFile
 from tradingctl.backup.worker_mode import SAFE, VARIABLE, shown
@@ -53,7 +55,7 @@ def find(survey: Survey, steps: Sequence[Step], paths: Paths, retry: str) -> Ite
             yield Refusal(
                 f"{lost.file} stays, and the packaged unit will not start, for no package has"
                 f" {', '.join(lost.names)}",
-                f"sed -i 's|=/opt/trading|=-/opt/trading|' {lost.file} && {retry}",
+                _without(lost, retry),
             )
     yield from _processes(survey, retry)
     for settings in survey.settings:
@@ -84,6 +86,16 @@ def find(survey: Survey, steps: Sequence[Step], paths: Paths, retry: str) -> Ite
     yield from _space(steps, retry)
 
 
+def _without(lost: Lost, retry: str) -> str:
+    """Return what makes a drop-in go without a file that no package has."""
+    if not lost.path:
+        return f"sensible-editor {lost.file}  # change {lost.key}=, which names it; then: {retry}"
+    # That line alone: another one that says the same path may need it, such as Environment=.
+    path = re.sub(r"[\\.\[*^$,]", r"\\\g<0>", lost.path)
+    program = rf"\,^ *{lost.key} *= *{path},s,/,-/,"
+    return f"sed -i {shlex.quote(program)} {lost.file} && {retry}"
+
+
 def _unfound(survey: Survey, database: Unfound, retry: str) -> Refusal:
     """Refuse to begin with an empty database what has one somewhere."""
     found = next(each for each in survey.settings if each.component == database.component)
@@ -97,7 +109,9 @@ def _unfound(survey: Survey, database: Unfound, retry: str) -> Refusal:
 
 
 def _unit_files(survey: Survey, component: str) -> list[str]:
-    return [str(unit.file) for unit in survey.units_of(component)]
+    """Return the unit files of a component, each with its drop-ins, which count as well."""
+    units = survey.units_of(component)
+    return [str(file) for unit in units for file in (unit.file, *unit.drop_ins)]
 
 
 def _orders(survey: Survey, paths: Paths, retry: str) -> Iterator[Refusal]:

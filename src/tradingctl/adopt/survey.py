@@ -25,6 +25,8 @@ from tradingctl.server import Server
 
 OPEN_LOOKS = 15
 OPEN_INTERVAL = 0.2  # seconds
+MAY_BE_MISSING = ("EnvironmentFile", "ExecStartPre", "ExecStartPost")
+"""What systemd goes on without when a ``-`` is before its path, and the unit is still the same."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,16 @@ class Folder:
 class Lost:
     """Files of a tree that a unit file or drop-in which stays names, and that no package has.
 
-    ``fatal`` says that systemd does not start a packaged unit without them.
+    ``fatal`` says that systemd does not start a packaged unit without them. ``key`` is what names
+    them, ``path`` what is named there and could be named such that it may be missing, empty for
+    none.
     """
 
     file: Path
     names: tuple[str, ...]
     fatal: bool
+    key: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -227,7 +233,11 @@ def _lost(found: Survey, successors: Collection[Successor]) -> Iterator[Lost]:
         said = unitfiles.parse(file.read_text(encoding="utf-8", errors="replace"))
         for key, value in said.values:
             if names := [name for each in successors for name in each.lost(value)]:
-                yield Lost(file, tuple(names), key != "Environment" and not value.startswith("-"))
+                fatal = key != "Environment" and not value.startswith("-")
+                first = value.split()[0]
+                known = key in MAY_BE_MISSING and any(each.lost(first) for each in successors)
+                path = first if known and first.startswith("/") else ""
+                yield Lost(file, tuple(names), fatal, key, path)
     for unit in found.units:
         if unit not in found.given_way:
             text = "\n".join(value for _, value in unit.content.values)

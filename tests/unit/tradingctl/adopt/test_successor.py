@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
-from tests.unit.tradingctl.adopt.world import API, BOARD, WORKER, World
+from tests.unit.tradingctl.adopt.world import API, BOARD, SECRET, WORKER, World
 
 CRONTAB = "var/spool/cron/crontabs/admin"
 
@@ -46,17 +50,44 @@ def drop_in(world: World, text: str) -> str:
 
 @pytest.mark.parametrize(
     "text",
-    [f"EnvironmentFile=/opt/trading/{API}/.env", f"ExecStartPre=/opt/trading/{BOARD}/report.sh"],
+    [
+        f"EnvironmentFile=/opt/trading/{API}/.env",
+        f"ExecStartPre=/opt/trading/{BOARD}/report.sh --daily",
+        f" EnvironmentFile = /opt/trading/{API}/.env",
+    ],
 )
 def test_a_drop_in_that_stops_the_packaged_unit(scripted: World, text: str) -> None:
-    file = drop_in(scripted, text)
+    database = f"Environment=AT_DB_PATH=/opt/trading/{API}/data/automatictrader.db"
+    other = "EnvironmentFile=/opt/trading-of-mine.env"
+    file = drop_in(scripted, f"{database}\n{other}\n{text}")
     scripted.unpack()
     assert scripted.run("activate", API) == 5
     assert f"{file} stays, and the packaged unit will not start, for no package has" in (
         scripted.said
     )
-    assert "next: sed -i 's|=/opt/trading|=-/opt/trading|' " in scripted.said
     assert "nothing was changed" in scripted.said
+    (command,) = re.findall(r"next: (sed .*) && dpkg --configure -a\n", scripted.said)
+    assert subprocess.run(["/bin/sh", "-c", command], check=True)
+    before, equals, path = text.partition("=/" if "=/" in text else "= /")
+    lines = [database, other, f"{before}{equals[:-1]}-/{path}"]
+    assert Path(file).read_text().splitlines() == ["[Service]", *lines]
+    assert scripted.run("activate", API) == 0, scripted.said
+
+
+def test_what_a_unit_is_not_the_same_without_is_for_the_administrator(scripted: World) -> None:
+    file = drop_in(scripted, f"ExecStart=\nExecStart=/opt/trading/{BOARD}/report.sh {SECRET}")
+    scripted.unpack()
+    assert scripted.run("activate", API) == 5
+    assert f"next: sensible-editor {file}  # change ExecStart=, which names it;" in scripted.said
+    assert SECRET not in scripted.said
+
+
+def test_a_file_that_decides_may_be_a_drop_in(scripted: World) -> None:
+    file = drop_in(scripted, f"Environment=AT_DB_PATH=/opt/trading/{API}/data/nowhere.db")
+    scripted.unpack()
+    assert scripted.run("activate", API) == 5
+    (command,) = re.findall(r"next: grep -n AT_DB_PATH (.*)  # ", scripted.said)
+    assert file in command.split()
 
 
 def test_what_a_drop_in_reads_where_it_is_there_is_taken_over(scripted: World) -> None:
