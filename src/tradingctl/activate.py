@@ -10,7 +10,7 @@ from tradingctl.adopt import installation
 from tradingctl.deploy.store import dropped_units
 from tradingctl.description import Component, Unit
 from tradingctl.generations import Generations
-from tradingctl.market.session import resting_units
+from tradingctl.market.resting import resting_units
 from tradingctl.server import Server
 
 

@@ -26,7 +26,7 @@ from tradingctl.description import Unit
 from tradingctl.errors import RestoreError, TradingError
 from tradingctl.files import sync_directory, write_whole
 from tradingctl.inventory import Inventory, service
-from tradingctl.market.session import resting_units
+from tradingctl.market.resting import resting_units
 from tradingctl.server import Server
 from tradingctl.systemd import UnitState
 from tradingctl.verdict import Verification

@@ -10,7 +10,7 @@ from tradingctl.activate import activate, deactivate
 from tradingctl.commands.adding import Commands
 from tradingctl.errors import TradingError
 from tradingctl.inventory import read_inventory, read_inventory_of
-from tradingctl.market.session import resting_units
+from tradingctl.market.resting import resting_units
 from tradingctl.report import verification_text, wants_colour
 from tradingctl.server import Server
 from tradingctl.status import status, status_text

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tradingctl.errors import MarketSettingsError
 from tradingctl.market.hours import new_york
-from tradingctl.market.session import resting_units
+from tradingctl.market.resting import resting_units
 from tradingctl.market.settings import holidays_of, read_market_settings
 from tradingctl.market.window import ended_note
 from tradingctl.server import Server

@@ -19,6 +19,7 @@ from tradingctl.files import write_whole
 from tradingctl.inventory import Inventory, service
 from tradingctl.market.calendar import both, is_open, next_open, session_of
 from tradingctl.market.holidays import Holidays
+from tradingctl.market.resting import resting_units
 from tradingctl.market.settings import (
     MARKET_UNITS,
     MarketSettings,
@@ -168,23 +169,6 @@ def resume_closed(server: Server, inventory: Inventory) -> None:
         return
     server.warn(f"note: the market is closed; stopped again until it opens: {names}")
     history.record(server, "market-close", inventory.release, f"stopped again: {names}")
-
-
-def resting_units(server: Server) -> tuple[str, ...]:
-    """Return the units that rest until the market opens; none while it is open."""
-    path = server.paths.market_closed
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(data, list) and all(isinstance(name, str) for name in data):
-            return tuple(data)
-        reason = "not a list of units"
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError) as error:
-        reason = str(error)
-    # Somebody closed the market; that is known, and the usual units are the safe assumption.
-    server.warn(f"warning: {path}: {reason}; taken for {', '.join(MARKET_UNITS)}")
-    return MARKET_UNITS
 
 
 def _chosen(inventory: Inventory, settings: MarketSettings) -> list[Unit]:

@@ -16,7 +16,8 @@ from tradingctl.deploy.history import read_events
 from tradingctl.description import Component
 from tradingctl.errors import MarketSettingsError
 from tradingctl.inventory import read_inventory
-from tradingctl.market.session import resting_units, resume_closed
+from tradingctl.market.resting import resting_units
+from tradingctl.market.session import resume_closed
 from tradingctl.process import Outcome
 
 TRADING = new_york("2026-11-24 10:00")
