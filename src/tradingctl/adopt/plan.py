@@ -68,7 +68,7 @@ def _old_unit(unit: UnitFile) -> OldUnit:
         unit.name,
         unit.component,
         str(unit.file),
-        unit.running,
+        unit.running or unit.rests,  # who put that aside would have disabled it
         unit.enabled,
         {str(link): target for link, target in unit.links},
     )

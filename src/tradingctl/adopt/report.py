@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from tradingctl.adopt.plan import Plan
@@ -123,7 +123,9 @@ def _notes(paths: Paths, plan: Plan) -> Iterator[str]:
     for unit_file in survey.units:
         name = unit_file.name
         if unit_file.packaged and not unit_file.running:
-            yield f"{name} does not run, so the packaged one is not started: systemctl start {name}"
+            rests = f"{name} rests until the market opens, and so does the packaged one"
+            start = f"the packaged one is not started: systemctl start {name}"
+            yield rests if unit_file.rests else f"{name} does not run, so {start}"
         if unit_file.packaged and not unit_file.enabled:
             yield f"{name} is not enabled, so the packaged one is not either"
         if not unit_file.packaged:
@@ -142,10 +144,14 @@ def _notes(paths: Paths, plan: Plan) -> Iterator[str]:
         )
 
 
-def undo_text(adoption: Adoption, notes: Iterable[str]) -> str:
-    """Return what an undo is going to do, and ``notes``, what there is to know about it."""
-    names = [unit.name for unit in adoption.units if unit.active]
+def undo_text(adoption: Adoption, resting: Collection[str], notes: Iterable[str]) -> str:
+    """Return what an undo is going to do, and ``notes``, what there is to know about it.
+
+    Units that are ``resting`` are started when the market opens.
+    """
+    names = [unit.name for unit in adoption.units if unit.active and unit.name not in resting]
     lines = [*_undo_lines(adoption), f"start {', '.join(names) or 'nothing'}"]
+    lines += [f"note  {each} rests until the market opens, and is started then" for each in resting]
     lines += [f"note  {each}" for each in notes]
     what = "UNDONE, what was taken over"
     if adoption.state in UNDER_WAY:

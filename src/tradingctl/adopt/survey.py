@@ -19,7 +19,8 @@ from tradingctl.adopt.unitfiles import UnitFile
 from tradingctl.backup.database import Database
 from tradingctl.backup.replace import holder_pids
 from tradingctl.description import Component
-from tradingctl.inventory import Inventory, read_inventory, read_inventory_at
+from tradingctl.inventory import Inventory, read_inventory, read_inventory_at, service
+from tradingctl.market.resting import resting_units
 from tradingctl.paths import Paths
 from tradingctl.server import Server
 
@@ -122,7 +123,11 @@ def survey(server: Server, inventory: Inventory, packages: Path | None = None) -
     absence = systemd.absence(server)
     if units and not absence:
         states = systemd.show(server.runner, [unit.name for unit in units])
-        units = [replace(unit, state=states[unit.name]) for unit in units]
+        rest = {service(name) for name in resting_units(server)}
+        units = [
+            replace(unit, state=states[unit.name], rests=unit.enabled and unit.name in rest)
+            for unit in units
+        ]
     packaged_units, packaged_settings = paths.units, paths.default_settings
     if packages:
         packaged_settings = packages / "usr/share/trading/settings"

@@ -26,6 +26,7 @@ from tradingctl.errors import AdoptionError
 from tradingctl.files import sync_directory
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory, service
+from tradingctl.market.resting import resting_units
 from tradingctl.server import Server
 
 ORDER = tuple(reversed(Kind))
@@ -101,6 +102,15 @@ def require_possible(adoption: Adoption) -> None:
                 f" {(wanted[device] + MARGIN) / 1e6:.0f} MB for the databases; nothing was changed",
                 f"df -h {old.parent}",
             )
+
+
+def resting(server: Server, adoption: Adoption) -> list[str]:
+    """Return the old units that ran and that the opening of the market will start."""
+    names = {service(name) for name in resting_units(server)}
+    # It leaves alone what is not enabled.
+    return [
+        unit.name for unit in adoption.units if unit.name in names and unit.active and unit.enabled
+    ]
 
 
 def _units(inventory: Inventory, adoption: Adoption) -> list[Unit]:
@@ -358,10 +368,18 @@ def _enqueue(server: Server, inventory: Inventory, adoption: Adoption) -> list[s
 
 
 def _start(server: Server, adoption: Adoption) -> list[str]:
-    """Start the old units that ran, in the reverse order of stopping; return those that do not."""
+    """Start the old units that ran, in the reverse order of stopping; return those that do not.
+
+    Those that rest stay stopped, as the packaged ones were.
+    """
     if systemd.absence(server):
         return []
-    names = [unit.name for unit in reversed(adoption.units) if unit.active]
+    rest = resting(server, adoption)
+    for name in rest:
+        server.warn(f"note: {name} rests until the market opens, not starting it")
+    names = [
+        unit.name for unit in reversed(adoption.units) if unit.active and unit.name not in rest
+    ]
     if not names:
         return []
     server.runner.run(["systemctl", "reset-failed", *names])

@@ -62,7 +62,8 @@ class UnitFile:
     """A unit file in /etc/systemd/system.
 
     ``component`` is the one whose packaged unit it hides (``packaged``) or whose tree it runs.
-    ``links`` are what enables it, with their targets.
+    ``links`` are what enables it, with their targets. ``rests`` is whether the market's
+    opening will start it.
     """
 
     name: str
@@ -73,6 +74,7 @@ class UnitFile:
     drop_ins: tuple[Path, ...]
     links: tuple[tuple[Path, str], ...]
     state: UnitState = UNKNOWN
+    rests: bool = False
 
     @property
     def running(self) -> bool:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from tradingctl import systemd
 from tradingctl.activate import activate
 from tradingctl.adopt import comeback, installation, undo
 from tradingctl.adopt.plan import plan
@@ -19,6 +20,7 @@ from tradingctl.deploy.lock import frontend_lock
 from tradingctl.deploy.transaction import UNFINISHED
 from tradingctl.errors import AdoptionError
 from tradingctl.inventory import Inventory, read_inventory
+from tradingctl.market.session import resume_closed
 from tradingctl.report import verification_text
 from tradingctl.server import Server
 from tradingctl.verdict import Result
@@ -90,7 +92,15 @@ def _adopt(server: Server) -> int:
 
 
 def _verified(server: Server, inventory: Inventory) -> int:
-    found = verify(server, inventory)
+    units = [
+        unit for component, unit in inventory.units() if not installation.by_hand(server, component)
+    ]
+    try:
+        # As the gate does it: also what rests until the market opens, and is stopped again then.
+        systemd.start(server, units)
+        found = verify(server, inventory)
+    finally:
+        resume_closed(server, inventory)
     server.say(verification_text(found))
     if found.result is Result.FAILED:
         bad = next(unit for unit in found.units if unit.result is Result.FAILED)
@@ -137,7 +147,8 @@ def _to_be_undone(server: Server) -> list[Adoption]:
     for adoption in known:
         if adoption.state in IN_FORCE:
             undo.require_possible(adoption)
-        server.say(undo_text(adoption, comeback.notes(server, inventory, adoption)))
+        resting = undo.resting(server, adoption)
+        server.say(undo_text(adoption, resting, comeback.notes(server, inventory, adoption)))
     return known
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 
 import pytest
 from tests.unit.tradingctl.adopt.world import API, BOARD, DASHBOARD, WORKER, World, api, board
@@ -190,6 +191,35 @@ def test_adopt_takes_over_again_and_verifies(world: World, verdict: dict[str, Re
     assert world.run("adopt") == 0, world.said
     assert world.state == State.KEPT
     assert world.machine.paths.link(API).is_symlink()
+
+
+def test_adopt_at_night_verifies_what_rests_and_has_it_rest_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, verdict: dict[str, Result]
+) -> None:
+    begin(world)
+    configure(world)
+    world.run("recover")
+    world.machine.write("run/trading/market-closed", json.dumps([WORKER]))
+    world.systemd.alive.discard(f"{WORKER}.service")
+    assert world.run("adopt", "--undo", "--yes", "--accept-orders") == 0, world.said
+    world.run("adopt", "--dry-run")
+    rests = f"{WORKER}.service rests until the market opens"
+    assert f"{rests}, and so does the packaged one" in world.said
+    assert f"{WORKER}.service does not run" not in world.said
+    ran: set[str] = set()
+
+    def verify(server: Server, inventory: Inventory) -> Verification:
+        ran.update(world.systemd.alive)
+        return Verification(inventory.release)
+
+    monkeypatch.setattr("tradingctl.commands.adopt.verify", verify)
+    assert world.run("adopt") == 0, world.said
+    assert (world.state, ran) == (State.KEPT, UNITS)
+    assert world.systemd.alive == UNITS - {f"{WORKER}.service"}
+    # By day it is to run again, by hand as well.
+    world.machine.paths.market_closed.unlink()
+    assert world.run("adopt", "--undo", "--yes", "--accept-orders") == 0, world.said
+    assert world.systemd.alive == UNITS
 
 
 @pytest.mark.parametrize("where", ["activate", "verify"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -179,3 +180,35 @@ def test_at_boot_systemd_is_told_of_units_whose_names_no_package_has(
     assert world.run("adopt", "--resume") == 0
     assert world.state == State.REVERSED
     assert world.systemd.ran("systemctl start") == ["systemctl start --no-block api.service"]
+
+
+def close_market(world: World) -> None:
+    """Do what the close does to the worker."""
+    world.machine.write("run/trading/market-closed", json.dumps([WORKER]))
+    world.systemd.alive.discard(f"{WORKER}.service")
+
+
+def test_what_rests_until_the_market_opens_is_not_started_at_night(world: World) -> None:
+    assert world.install() == 0, world.said
+    installation.accepted(world.machine.server)
+    close_market(world)
+    world.run("adopt", "--undo", "--dry-run")
+    rests = f"{WORKER}.service rests until the market opens"
+    assert f"\n  start {DASHBOARD}.service, {API}.service\n  note  {rests}, and" in world.said
+    world.systemd.commands.clear()
+    again(world)
+    assert f"note: {rests}, not starting it" in world.said
+    assert "does not run" not in world.said
+    started = " ".join(world.systemd.ran("systemctl start"))
+    assert f"{API}.service" in started
+    assert f"{WORKER}.service" not in started
+
+
+def test_what_is_not_enabled_no_market_starts(world: World) -> None:
+    wants = world.machine.paths.local_units / f"multi-user.target.wants/{WORKER}.service"
+    wants.unlink()
+    assert world.install() == 0, world.said
+    installation.accepted(world.machine.server)
+    close_market(world)
+    again(world)
+    assert f"{WORKER}.service" in world.systemd.alive
