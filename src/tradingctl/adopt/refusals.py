@@ -83,6 +83,7 @@ def find(survey: Survey, steps: Sequence[Step], paths: Paths, retry: str) -> Ite
                 f"{database.file} of {database.component} is damaged: {database.damage}",
                 f"sqlite3 {database.file} 'PRAGMA integrity_check'",
             )
+    yield from _there_already(survey, steps, paths, retry)
     yield from _space(steps, retry)
 
 
@@ -239,6 +240,59 @@ def _end(holder: Running, port: int, retry: str) -> str:
     if holder.pid:
         return f"ps -fp {holder.pid}; kill {holder.pid} && {retry}"
     return f"ss -ltnp sport = :{port}"
+
+
+def _there_already(
+    survey: Survey, steps: Sequence[Step], paths: Paths, retry: str
+) -> Iterator[Refusal]:
+    """Refuse to copy what is the original: put aside, or given back, it would be neither."""
+    told: set[Path] = set()
+    for step in steps:
+        source, target = Path(step.source), Path(step.target)
+        if step.kind not in (Kind.DATABASE, Kind.FILES) or not _same(source, target):
+            continue
+        own = paths.state / step.component
+        name = target.relative_to(own)
+        tree = survey.tree(step.component)
+        here = _link(tree.place, name) if tree else None
+        link = here or _link(own, name) or source
+        if link in told:
+            continue
+        told.add(link)
+        if here:
+            units = [unit.name for unit in survey.units_of(step.component) if unit.running]
+            next_command = _brought_back(link, units, retry)
+        elif link.is_symlink():
+            next_command = f"rm {link} && {retry}"
+        else:
+            next_command = f"findmnt -T {link}; ls -ld {link}  # move it elsewhere, then: {retry}"
+        leads = f", which leads to {link.resolve()}," if link.is_symlink() else ""
+        yield Refusal(
+            f"{link}{leads} is where the packaged services of {step.component} get their copy of"
+            " the data, and cannot be both",
+            next_command,
+        )
+
+
+def _brought_back(link: Path, units: Sequence[str], retry: str) -> str:
+    """Return what brings what a link leads to into the tree; a database with what is beside it."""
+    real = link.resolve()
+    moved = f"{real} {link}" if real.is_dir() else f"{real}* {link.parent}/"
+    words = [f"rm {link}", f"mv {moved}"]
+    if units:
+        names = " ".join(units)
+        words = [f"systemctl stop {names}", *words, f"systemctl start {names}"]
+    return " && ".join([*words, retry])
+
+
+def _link(top: Path, name: Path) -> Path | None:
+    """Return what is a link on the way from ``top`` to what is called ``name`` below it."""
+    way = [top / name, *(top / each for each in name.parents)]
+    return next((each for each in reversed(way) if each.is_symlink()), None)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.exists() and one.samefile(other)
 
 
 def _space(steps: Sequence[Step], retry: str) -> Iterator[Refusal]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -280,3 +282,43 @@ def test_a_link_to_a_tree_elsewhere_is_followed(world: World, tmp_path: Path) ->
     assert world.count(world.machine.paths.state / API / "data/automatictrader.db") == 1
     assert world.run("adopt", "--undo", "--yes") == 0, world.said
     assert place.readlink() == real
+
+
+@pytest.mark.parametrize("linked", ["", "data", "data/automatictrader.db"])
+def test_data_that_lies_where_the_packages_own_will(world: World, linked: str) -> None:
+    link = world.machine.paths.base / API / linked
+    real = world.machine.paths.state / API / linked
+    real.parent.mkdir(parents=True)
+    link.rename(real)
+    link.symlink_to(real)
+    rows = world.count()
+    said = refused(world)
+    live = world.machine.paths.state / API / "data/automatictrader.db"
+    assert f"{link}, which leads to {real}, is where the packaged services of {API} get" in said
+    assert said.count(" is where the packaged ") == 1
+    stop, start = (f"systemctl {word} {API}.service {WORKER}.service" for word in ("stop", "start"))
+    (command,) = re.findall(f"next: {stop} && (.*) && {start} && dpkg --configure -a\n", said)
+    subprocess.run(["/bin/sh", "-c", command], check=True)
+    assert not link.is_symlink()
+    assert world.run("activate", API) == 0, world.said
+    assert world.count(live) == rows
+    assert world.run("adopt", "--undo", "--yes") == 0, world.said
+    assert world.count() == rows
+
+
+def test_a_link_from_the_packages_place_into_the_tree(world: World) -> None:
+    data = world.machine.paths.base / BOARD / "data"
+    link = world.machine.paths.state / BOARD / "data"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(data)
+    assert f"next: rm {link} && dpkg --configure -a\n" in refused(world)
+
+
+def test_a_database_that_a_setting_finds_in_the_packages_place(world: World) -> None:
+    live = world.machine.paths.state / API / "data/automatictrader.db"
+    world.insert(1, live)
+    world.old_database.unlink()
+    more = f"Environment=AT_DB_PATH={live}\n"
+    for unit in (API, WORKER):
+        world.unit(f"{unit}.service", API, f"{unit}.py", more=more, enabled=False)
+    assert f"next: findmnt -T {live}; ls -ld {live}  # move it elsewhere" in refused(world)
