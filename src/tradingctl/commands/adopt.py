@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tradingctl import systemd
 from tradingctl.activate import activate
@@ -113,59 +113,76 @@ def _verified(server: Server, inventory: Inventory) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class _Undo:
+    """What an undo is going to do: give these back, in this order, which the text says.
+
+    ``orders`` are the units that will send orders and do not now.
+    """
+
+    adoptions: tuple[Adoption, ...]
+    text: str
+    orders: tuple[str, ...]
+
+
 def _undo(server: Server, arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
-        if _to_be_undone(server):
-            server.say("nothing was changed")
+        found = _to_be_undone(server)
+        server.say(f"{found.text}\nnothing was changed" if found.adoptions else found.text)
         return 0
     # Before anything is said: what apt is taking over at this moment is not what was cut short.
     with frontend_lock(server):
-        inventory = read_inventory(server.paths)
-        known = _to_be_undone(server)
-        if not known:
-            return 0
-        _require_agreement(server, inventory, known, arguments)
+        found = _to_be_undone(server)
+    server.say(found.text)
+    if not found.adoptions:
+        return 0
+    # An answer may take its time, and the market's close waits for the lock.
+    _require_agreement(server, found, arguments)
+    with frontend_lock(server):
+        if _to_be_undone(server) != found:
+            raise AdoptionError(
+                "not undone, nothing was changed: it would not do any more what was agreed to",
+                "tradingctl adopt --undo",
+            )
         # Also what was cut short: as a failure the next package to be configured would try it anew.
-        failed = [name for adoption in known for name in _give_back(server, adoption)]
+        failed = [name for each in found.adoptions for name in _give_back(server, each)]
     for name in failed:
         server.warn(f"WARNING: {name} does not run; next: journalctl -u {name} -n 50")
     server.say(
         "the packages stay installed and leave this alone; to take it over again: tradingctl adopt"
     )
-    if found := installation.not_backed_up(server):
-        server.warn(f"WARNING: {found}")
+    if bare := installation.not_backed_up(server):
+        server.warn(f"WARNING: {bare}")
     return 1 if failed else 0
 
 
-def _to_be_undone(server: Server) -> list[Adoption]:
-    """Say what an undo is going to do, and return the adoptions in the order of that."""
+def _to_be_undone(server: Server) -> _Undo:
+    """Return what an undo is going to do. Raises AdoptionError when it is not possible."""
     known = installation.undoable(server)
     if not known:
-        server.say("nothing that was installed by hand is taken over")
-        return []
+        return _Undo((), "nothing that was installed by hand is taken over", ())
     inventory = read_inventory(server.paths)
+    texts, orders = [], []
     for adoption in known:
         if adoption.state in IN_FORCE:
             undo.require_possible(adoption)
         resting = undo.resting(server, adoption)
-        server.say(undo_text(adoption, resting, comeback.notes(server, inventory, adoption)))
-    return known
+        texts.append(undo_text(adoption, resting, comeback.notes(server, inventory, adoption)))
+        senders = comeback.senders(server, inventory, adoption)
+        orders += [str(each) for each in senders if not each.as_now]
+    return _Undo(tuple(known), "\n".join(texts), tuple(orders))
 
 
-def _require_agreement(
-    server: Server, inventory: Inventory, known: Sequence[Adoption], arguments: argparse.Namespace
-) -> None:
+def _require_agreement(server: Server, found: _Undo, arguments: argparse.Namespace) -> None:
     """Raise AdoptionError unless it is agreed to, and so are orders that nobody sends now."""
-    found = [each for adoption in known for each in comeback.senders(server, inventory, adoption)]
-    new = [each for each in found if not each.as_now]
-    agreed = arguments.accept_orders or not new
+    agreed = arguments.accept_orders or not found.orders
     if not arguments.yes:
-        agreed = _agreed(server, bool(new))
+        agreed = _agreed(server, bool(found.orders))
     if not agreed:
-        word = " --accept-orders" if new else ""
+        word = " --accept-orders" if found.orders else ""
         raise AdoptionError(
             "not undone, nothing was changed: it has to be agreed to"
-            + "".join(f"\n  {each}" for each in new),
+            + "".join(f"\n  {each}" for each in found.orders),
             f"tradingctl adopt --undo --yes{word}",
         )
 

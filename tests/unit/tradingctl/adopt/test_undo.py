@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -118,6 +120,45 @@ def test_beside_apt_nothing_is_reversed(world: World, monkeypatch: pytest.Monkey
         assert world.run("adopt", "--undo", "--yes", "--accept-orders") == 5
         assert "packages are being changed by process" in world.said
         assert (world.look(), world.state) == (before, State.ADOPTING)
+
+
+class Answer:
+    """A standard input with a yes that takes its time, during which something is done."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self.meanwhile = meanwhile
+
+    def readline(self) -> str:
+        """Give the answer."""
+        self.meanwhile()
+        return "y\n"
+
+
+def test_while_it_asks_others_may_change_packages_or_close_the_market(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+    def lock() -> None:
+        place = world.machine.paths.dpkg / "lock-frontend"
+        subprocess.run([sys.executable, "-c", take, str(place)], check=True)
+
+    assert world.install() == 0, world.said
+    installation.accepted(world.machine.server)
+    monkeypatch.setattr("sys.stdin", Answer(lock))
+    assert world.run("adopt", "--undo") == 0, world.said
+
+
+def test_what_is_not_any_more_what_was_agreed_to_is_not_done(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.install() == 0, world.said
+    installation.accepted(world.machine.server)
+    before = world.look()
+    monkeypatch.setattr("sys.stdin", Answer(lambda: close_market(world)))
+    assert world.run("adopt", "--undo") == 5
+    assert "it would not do any more what was agreed to" in world.said
+    assert (world.look(), world.state) == (before, State.KEPT)
 
 
 def test_what_was_cut_short_is_put_back_when_it_is_agreed_to(
