@@ -121,10 +121,11 @@ def test_a_purge_leaves_settings_where_what_was_by_hand_is_in_service(
 ) -> None:
     settings = f"etc/trading/{API}.env"
     tree = f"opt/trading/{API}/.env"
-    laid_out(tmp_path, settings, f"{settings}.ucf-dist", SECRET, *[tree] * by_hand)
+    aside = f"{SECRET}.undone-{STAMP}"
+    laid_out(tmp_path, settings, f"{settings}.ucf-dist", SECRET, aside, *[tree] * by_hand)
     said = purged(tmp_path, f"component/{API}")
     assert ("its settings in" in said) == by_hand
-    assert left(tmp_path) == ({settings, tree} if by_hand else set())
+    assert left(tmp_path) == ({settings, SECRET, tree} if by_hand else set())
 
 
 def test_a_purge_forgets_an_adoption_of_which_nothing_is_left(tmp_path: Path) -> None:
