@@ -167,6 +167,10 @@ class Paths:
         """The record of what was taken over, step by step."""
         return self.adoption / "record.json"
 
+    def adoption_mask(self, unit: str) -> Path:
+        """Return the file that says that an undo masked a unit, for who removes the packages."""
+        return self.adoption / "masks" / unit
+
     @property
     def user_crontabs(self) -> Path:
         """The crontabs of the accounts, each named as its account."""

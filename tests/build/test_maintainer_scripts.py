@@ -76,7 +76,7 @@ def purged(root: Path, script: str) -> str:
     assert not re.search(r"(?<![\w*\"}])/(?!lib/systemd)\w", others)
     programs = root / "programs"  # and none of the host's own registers, such as ucf's
     programs.mkdir(exist_ok=True)
-    for name in ("find", "rm", "rmdir"):
+    for name in ("find", "readlink", "rm", "rmdir"):
         (programs / name).unlink(missing_ok=True)
         (programs / name).symlink_to(str(shutil.which(name)))
     done = subprocess.run(
@@ -146,3 +146,20 @@ def test_a_purge_leaves_what_was_installed_by_hand_and_says_so(tmp_path: Path, k
     laid_out(tmp_path, RECORD, COPY, kept)
     assert "what was installed by hand stays in" in purged(tmp_path, "common/traderunner-common")
     assert left(tmp_path) == {RECORD, kept}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_purge_that_forgets_an_undo_removes_its_masks_and_no_other(
+    tmp_path: Path, kept: bool
+) -> None:
+    names = ("ours.service", "written-since.service", "of-the-administrator.service")
+    ours, since, other = (tmp_path / "etc/systemd/system" / name for name in names)
+    laid_out(tmp_path, RECORD, str(since.relative_to(tmp_path)))
+    laid_out(tmp_path, *(f"var/lib/trading/adoption/masks/{name}" for name in names[:2]))
+    laid_out(tmp_path, *["opt/trading/adopted/traderunner/.env"] * kept)
+    for mask in (ours, other):
+        mask.symlink_to("/dev/null")
+    purged(tmp_path, "common/traderunner-common")
+    assert ours.is_symlink() is kept
+    assert since.is_file()
+    assert other.is_symlink()

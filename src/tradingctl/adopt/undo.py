@@ -341,6 +341,9 @@ def _mask(server: Server, inventory: Inventory, adoption: Adoption) -> Adoption:
     adoption = save(server, replace(adoption, masked=(*adoption.masked, *wanted)))
     for name in wanted:
         folder.mkdir(parents=True, exist_ok=True)
+        known = server.paths.adoption_mask(name)
+        known.parent.mkdir(mode=0o755, exist_ok=True)
+        known.touch()
         (folder / name).symlink_to("/dev/null")
     return adoption
 
@@ -351,6 +354,7 @@ def unmask(server: Server, adoption: Adoption) -> None:
         place = server.paths.local_units / name
         if is_mask(place):
             place.unlink()
+        server.paths.adoption_mask(name).unlink(missing_ok=True)
 
 
 def _enqueue(server: Server, inventory: Inventory, adoption: Adoption) -> list[str]:

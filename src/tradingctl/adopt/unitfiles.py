@@ -192,7 +192,8 @@ def _is_alias(file: Path) -> bool:
 def masks(paths: Paths, inventory: Inventory) -> list[str]:
     """Return the packaged units that the administrator masked."""
     names = [service(unit.name) for _, unit in inventory.units()]
-    return [name for name in names if is_mask(paths.local_units / name)]
+    masked = [name for name in names if is_mask(paths.local_units / name)]
+    return [name for name in masked if not paths.adoption_mask(name).exists()]
 
 
 def drop_ins_of(paths: Paths, inventory: Inventory) -> list[Path]:

@@ -26,6 +26,7 @@ from tests.unit.tradingctl.lock_holder import holding
 from tradingctl.adopt import installation, record
 from tradingctl.adopt.record import Adoption, Kind, State, Step
 from tradingctl.server import Server
+from tradingctl.verdict import Verification
 
 UNITS = {f"{each}.service" for each in (API, WORKER, DASHBOARD)}
 
@@ -221,6 +222,24 @@ def test_at_boot_systemd_is_told_of_units_whose_names_no_package_has(
     assert world.run("adopt", "--resume") == 0
     assert world.state == State.REVERSED
     assert world.systemd.ran("systemctl start") == ["systemctl start --no-block api.service"]
+
+
+def test_a_mask_is_known_as_its_own_outside_of_the_record(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.rename_api(monkeypatch)
+    assert world.install() == 0, world.said
+    installation.accepted(world.machine.server)
+    again(world)
+    mask = world.machine.paths.local_units / f"{API}.service"
+    (known,) = (world.machine.paths.adoption / "masks").iterdir()
+    assert (known.name, str(mask.readlink())) == (mask.name, "/dev/null")
+    world.run("adopt", "--dry-run")
+    assert "masked by the administrator" not in world.said
+    monkeypatch.setattr("tradingctl.commands.adopt.verify", lambda *_: Verification("1"))
+    assert world.run("adopt") == 0, world.said
+    assert not mask.is_symlink()
+    assert not known.exists(), "what masks it from now on is the administrator"
 
 
 def close_market(world: World) -> None:
