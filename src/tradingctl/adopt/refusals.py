@@ -119,10 +119,20 @@ def _orders(survey: Survey, paths: Paths, retry: str) -> Iterator[Refusal]:
     """Refuse a worker that sends orders on a machine where the packaged one would not start."""
     for settings in survey.settings:
         component = survey.inventory.component(settings.component)
-        if not any(unit.sends_orders for unit in component.units):
+        sending = [service(unit.name) for unit in component.units if unit.sends_orders]
+        if not sending:
             continue
         by_hand = settings.worker_mode
         mode, where = settings.packaged_mode(paths)
+        known = {*(unit.name for unit in survey.units), *survey.masked}
+        if new := [name for name in sending if name not in known and mode != SAFE]:
+            names = " ".join(new)
+            yield Refusal(
+                f"{names} would start in the mode {shown(mode)} by {where}, and by hand there is no"
+                " such unit: taking over must not begin to send orders",
+                f"systemctl mask {names} && {retry}"
+                f"  # and when it is to send them: systemctl unmask {names}",
+            )
         if mode not in (SAFE, by_hand):
             yield Refusal(
                 f"the worker of {component.name} has the mode {shown(by_hand)} by hand, and would"

@@ -200,6 +200,23 @@ def test_a_worker_that_sends_orders_on_a_staging_machine(world: World) -> None:
     assert "; then: dpkg --configure -a" in said
 
 
+def test_a_worker_that_sends_orders_where_none_is_by_hand(world: World) -> None:
+    world.forget(WORKER)
+    said = refused(world)
+    assert f"{WORKER}.service would start in the mode paper-send by" in said
+    (mask,) = re.findall(r"next: systemctl mask (\S+) && dpkg --configure -a  # and when", said)
+    (world.machine.paths.local_units / mask).symlink_to("/dev/null")
+    assert world.run("activate", API) == 0, world.said
+    assert f"{WORKER}.service" not in world.systemd.alive
+
+
+def test_a_worker_that_only_plans_may_be_new(world: World) -> None:
+    world.forget(WORKER)
+    world.dot_env(API, "AT_WORKER_MODE=plan-only\n")
+    assert world.install() == 0, world.said
+    assert f"{WORKER}.service" in world.systemd.alive
+
+
 @pytest.mark.parametrize("environment", ["staging", "production"])
 def test_a_quote_that_is_not_closed_shows_nobody_the_next_line(
     world: World, environment: str
