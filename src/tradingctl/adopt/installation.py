@@ -343,7 +343,12 @@ def adoption_notes(server: Server) -> list[str]:
 def _given_back(server: Server) -> dict[str, Adoption]:
     """Return the components whose services are those installed by hand again, with the record."""
     components = {name: each for each in read(server.paths) for name in each.components}
-    return {name: each for name, each in components.items() if each.state in GAVE_BACK}
+    # Not where the package is in service, because the administrator removed what was by hand.
+    return {
+        name: each
+        for name, each in components.items()
+        if each.state in GAVE_BACK and not Generations(server.paths, name).active
+    }
 
 
 def not_backed_up(server: Server) -> str:

@@ -211,6 +211,20 @@ def test_databases_that_no_backup_has_are_named_wherever_one_looks(world: World)
         assert warning in world.said
 
 
+def test_what_was_given_back_and_then_removed_by_hand_is_not_spoken_of(world: World) -> None:
+    assert world.install() == 0, world.said
+    installation.accepted(world.machine.server)
+    again(world)
+    for unit in (API, WORKER, DASHBOARD):
+        world.forget(unit)
+    for name in (API, BOARD):
+        (world.machine.paths.base / name).rename(world.machine.root / f"old-{name}")
+    assert world.install() == 0, world.said
+    assert world.machine.paths.link(API).is_symlink()
+    world.run("status")
+    assert "by hand" not in world.said
+
+
 def test_at_boot_systemd_is_told_of_units_whose_names_no_package_has(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
