@@ -108,6 +108,21 @@ def test_what_is_no_archive_takes_the_place_of_none(lost: str, tmp_path: Path) -
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_push_to_a_folder_of_other_things_takes_none_of_them_away(tmp_path: Path) -> None:
+    lay_out(tmp_path / "dist/apt")
+    (tmp_path / "srv").mkdir()
+    run("copy-archive", "push", str(tmp_path / "srv"), cwd=tmp_path)
+    # One that was stopped before dists/ was there.
+    shutil.rmtree(tmp_path / "srv/dists")
+    run("copy-archive", "push", str(tmp_path / "srv"), cwd=tmp_path)
+    assert content(tmp_path / "srv") == content(tmp_path / "dist/apt")
+    other = tmp_path / "other"
+    (other / "backtests").mkdir(parents=True)
+    with pytest.raises(subprocess.CalledProcessError):
+        run("copy-archive", "push", str(other), cwd=tmp_path)
+    assert list(other.rglob("*")) == [other / "backtests"]
+
+
 def lay_out_published(archive: Path) -> None:
     """Make an archive with two packages, one of which a transfer that ends early does not reach."""
     lay_out(archive)
@@ -201,4 +216,5 @@ def test_dists_names_nothing_that_is_not_there(
         [ROOT / "scripts/copy-archive", direction, "place"],
         cwd=tmp_path, env={"PATH": f"{tmp_path}:{SYSTEM_PATH}"}, check=True,
     )  # fmt: skip
-    assert log.read_text().splitlines() == transfers
+    asked = log.read_text().splitlines()
+    assert [each for each in asked if "--list-only" not in each] == transfers
