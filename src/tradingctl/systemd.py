@@ -195,23 +195,28 @@ def start(
     want or require. A failure is a warning.
     """
     states = show(server.runner, [unit.name for unit in units])
-    wanted = []
+    orders: dict[str, list[str]] = {"start": [], "restart": []}
     for unit in units:
-        aside = "" if unit.name in forced else states[unit.name].put_aside
+        state = states[unit.name]
+        aside = "" if unit.name in forced else state.put_aside
         if aside:
             server.warn(f"note: {unit.name} is {aside}, not starting it")
         elif denied(server, unit.name):
             server.warn(f"note: policy-rc.d forbids to start {unit.name}")
         else:
-            wanted.append(service(unit.name))
-    if not wanted:
-        return
-    # An earlier failure would be taken for one of this start.
-    server.runner.run(["systemctl", "reset-failed", *wanted])
+            # An attempt after a failure may be lost for a cause that is gone meanwhile, and a start
+            # would only join it.
+            verb = "restart" if state.active == "activating" and state.restarts else "start"
+            orders[verb].append(service(unit.name))
     mode = ["--job-mode=ignore-requirements"] if alone else []
-    outcome = server.runner.run(["systemctl", "start", "--no-block", *mode, *wanted])
-    if outcome.code != 0:
-        server.warn(
-            f"warning: systemd does not start {' '.join(wanted)}: {outcome.said}\n"
-            f"  next: journalctl -u {wanted[0]} -n 50 --no-pager"
-        )
+    for verb, names in orders.items():
+        if not names:
+            continue
+        # An earlier failure would be taken for one of this start.
+        server.runner.run(["systemctl", "reset-failed", *names])
+        outcome = server.runner.run(["systemctl", verb, "--no-block", *mode, *names])
+        if outcome.code != 0:
+            server.warn(
+                f"warning: systemd does not start {' '.join(names)}: {outcome.said}\n"
+                f"  next: journalctl -u {names[0]} -n 50 --no-pager"
+            )
