@@ -343,11 +343,15 @@ def adoption_notes(server: Server) -> list[str]:
 def _given_back(server: Server) -> dict[str, Adoption]:
     """Return the components whose services are those installed by hand again, with the record."""
     components = {name: each for each in read(server.paths) for name in each.components}
-    # Not where the package is in service, because the administrator removed what was by hand.
+    back = {name: each for name, each in components.items() if each.state in GAVE_BACK}
+    if not back:
+        return {}
+    # Of a package that was removed since nobody knows the units; what it took over is in service.
+    installed = {each.name: each for each in read_inventory(server.paths).components}
     return {
         name: each
-        for name, each in components.items()
-        if each.state in GAVE_BACK and not Generations(server.paths, name).active
+        for name, each in back.items()
+        if name not in installed or by_hand(server, installed[name])
     }
 
 

@@ -221,8 +221,10 @@ def test_what_was_given_back_and_then_removed_by_hand_is_not_spoken_of(world: Wo
         (world.machine.paths.base / name).rename(world.machine.root / f"old-{name}")
     assert world.install() == 0, world.said
     assert world.machine.paths.link(API).is_symlink()
-    world.run("status")
-    assert "by hand" not in world.said
+    for command in ("status", "backup"):
+        world.run(command)
+        assert "by hand" not in world.said
+        assert "NOT BACKED UP" not in world.said
 
 
 def test_at_boot_systemd_is_told_of_units_whose_names_no_package_has(
