@@ -371,5 +371,5 @@ def not_backed_up(server: Server) -> str:
         return ""
     return (
         f"NOT BACKED UP, because what was installed by hand uses them again: {', '.join(files)};"
-        f" next: sqlite3 {files[0]} '.backup COPY', or tradingctl adopt"
+        f" next: sqlite3 {files[0]} \"VACUUM INTO 'COPY'\", or tradingctl adopt"
     )

@@ -209,6 +209,8 @@ def test_databases_that_no_backup_has_are_named_wherever_one_looks(world: World)
     for command in ("status", "backup"):
         world.run(command)
         assert warning in world.said
+        # The one copy that ends while others write.
+        assert f"next: sqlite3 {world.old_database} \"VACUUM INTO 'COPY'\"" in world.said
 
 
 def test_what_was_given_back_and_then_removed_by_hand_is_not_spoken_of(world: World) -> None:
