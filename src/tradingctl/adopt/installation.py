@@ -355,18 +355,21 @@ def _given_back(server: Server) -> dict[str, Adoption]:
     }
 
 
+def databases_by_hand(server: Server) -> dict[str, list[str]]:
+    """Return the databases that services installed by hand use again, by component."""
+    return {
+        name: [step.source for step in each.of(Kind.DATABASE) if step.component == name]
+        for name, each in _given_back(server).items()
+    }
+
+
 def not_backed_up(server: Server) -> str:
     """Return a sentence about databases in use that no backup has; empty for none.
 
     They are where they were by hand, and what is declared, and backed up, is in the state of the
     packages. Raises AdoptionError.
     """
-    files = sorted(
-        step.source
-        for name, each in _given_back(server).items()
-        for step in each.of(Kind.DATABASE)
-        if step.component == name
-    )
+    files = sorted(file for each in databases_by_hand(server).values() for file in each)
     if not files:
         return ""
     return (

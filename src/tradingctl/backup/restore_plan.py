@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tradingctl.adopt import installation
 from tradingctl.backup import catalogue, database, restored_settings, worker_mode
 from tradingctl.backup.choose import Request, choose
 from tradingctl.backup.database import Database
@@ -61,13 +62,15 @@ def plan(server: Server, inventory: Inventory, request: Request) -> Plan:
     for saved in backup.databases:
         if saved.component not in known:
             left.append(f"{saved.source}: {saved.component} is not installed")
+    restored = [each for each in wanted if any(s.saved.component == each.name for s in steps)]
+    concerned = inventory.components if request.settings else restored
+    _refuse_by_hand(server, concerned)
     settings: tuple[SettingStep, ...] = ()
     if request.settings:
         _refuse_other_mode(server, inventory, backup)
         settings = tuple(restored_settings.steps(server.paths.settings, backup.settings))
     else:
         left.append(f"{server.paths.settings}: settings are restored with --settings only")
-    restored = [each for each in wanted if any(s.saved.component == each.name for s in steps)]
     if not request.accept_repeats:
         _refuse_repeats(server, restored, backup, request)
     return Plan(
@@ -75,7 +78,7 @@ def plan(server: Server, inventory: Inventory, request: Request) -> Plan:
         request=request,
         databases=tuple(steps),
         settings=settings,
-        units=tuple(_units(inventory, inventory.components if request.settings else restored)),
+        units=tuple(_units(inventory, concerned)),
         left=tuple(left),
     )
 
@@ -113,10 +116,26 @@ def _other_schema(newest: Backup | None, copy: SavedDatabase) -> str:
     return ""
 
 
-def _units(inventory: Inventory, restored: list[Component] | tuple[Component, ...]) -> list[Unit]:
+def _units(inventory: Inventory, restored: Sequence[Component]) -> list[Unit]:
     """Return the units of the components, and all that start after them: they may use the data."""
     first = min((unit.order for each in restored for unit in each.units), default=None)
     return [unit for _, unit in inventory.units() if first is not None and unit.order >= first]
+
+
+def _refuse_by_hand(server: Server, components: Sequence[Component]) -> None:
+    """Raise RestoreError where nobody would use what is restored.
+
+    Services installed by hand that were given back have their own databases and settings.
+    """
+    for component in components:
+        if installation.by_hand(server, component):
+            files = installation.databases_by_hand(server).get(component.name)
+            used = f" and uses {', '.join(files)}" if files else ""
+            raise RestoreError(
+                f"what was installed by hand of {component.name} is in service{used}, which no"
+                " restore replaces; nothing was changed",
+                "tradingctl adopt",  # takes it over, and then a restore has its database
+            )
 
 
 def _refuse_repeats(

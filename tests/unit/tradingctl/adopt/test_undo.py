@@ -6,7 +6,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -211,6 +211,19 @@ def test_databases_that_no_backup_has_are_named_wherever_one_looks(world: World)
         assert warning in world.said
         # The one copy that ends while others write.
         assert f"next: sqlite3 {world.old_database} \"VACUUM INTO 'COPY'\"" in world.said
+
+
+@pytest.mark.parametrize("more", [(), ("--settings",), ("--component", API), ("--dry-run",)])
+def test_nothing_is_restored_where_nobody_would_use_it(world: World, more: Sequence[str]) -> None:
+    assert world.install() == 0, world.said
+    installation.accepted(world.machine.server)
+    assert world.run("backup") == 0
+    assert world.run("adopt", "--undo", "--yes") == 0
+    before = world.look(), set(world.systemd.alive)
+    assert world.run("restore", "--accept-repeats", *more) == 5
+    assert f"by hand of {API} is in service and uses {world.old_database}" in world.said
+    assert "next: tradingctl adopt\n" in world.said
+    assert (world.look(), set(world.systemd.alive)) == before
 
 
 def test_what_was_given_back_and_then_removed_by_hand_is_not_spoken_of(world: World) -> None:
