@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -33,6 +35,8 @@ from tradingctl.inventory import read_inventory
 
 UNIT = "marketdata-stream.service"
 START = "systemctl start --no-block --job-mode=ignore-requirements"
+TEMPLATES = Path(__file__).parents[4] / "debian-templates"
+AT_BOOT = TEMPLATES / "common/payload/lib/systemd/system" / restore.AT_BOOT
 
 
 class Killed(BaseException):
@@ -674,6 +678,19 @@ def test_what_a_boot_did_not_start_is_started_once_the_restore_is_finished(
         f"{START} {UNIT}",
         "systemctl start trading-restore.service",
     ]
+
+
+@pytest.mark.parametrize(("cut_short", "code"), [(False, 0), (True, 1)])
+def test_a_boot_needs_tradingctl_only_for_a_restore_that_was_cut_short(
+    machine: Machine, cut_short: bool, code: int
+) -> None:
+    """Every service requires this unit, also where the installed tradingctl does not run."""
+    if cut_short:
+        machine.write("var/lib/trading/restore.json", "{}\n")
+    (line,) = re.findall(r"^ExecStart=(.*)$", AT_BOOT.read_text(), re.MULTILINE)
+    command = line.replace("/usr/bin/tradingctl", "/bin/false")
+    command = command.replace("/var/lib/trading/restore.json", str(machine.paths.restore_record))
+    assert subprocess.run(shlex.split(command), check=False).returncode == code
 
 
 def test_a_lost_connection_does_not_leave_services_stopped(
