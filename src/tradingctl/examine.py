@@ -42,7 +42,8 @@ class Examination:
     ``installed`` is the version dpkg has for the package, ``active`` the version the link points
     to, ``denied`` whether policy-rc.d forbids to start the unit, ``resting`` whether it is stopped
     while the market is closed, ``by_hand`` whether what was installed by hand is in service in its
-    place, given back to be so. ``refused`` is the result of a unit that is not to send orders on
+    place, given back to be so, ``ran`` whether it ran before what is verified although it is
+    disabled. ``refused`` is the result of a unit that is not to send orders on
     this machine.
     """
 
@@ -56,6 +57,7 @@ class Examination:
     denied: bool = False
     resting: bool = False
     by_hand: bool = False
+    ran: bool = False
     refused: Result = Result.DEGRADED
     notes: list[str] = field(default_factory=list)
     _first: UnitState | None = None
@@ -69,7 +71,7 @@ class Examination:
             return self._verdict(Result.SKIPPED, reason=reason)
         # A disabled one that ran was started anew on the code of the release, and is judged by it.
         if state.put_aside == "masked" or (
-            state.put_aside and state.active in ("inactive", "failed")
+            state.put_aside and state.active in ("inactive", "failed") and not self.ran
         ):
             return self._verdict(Result.SKIPPED, reason=f"{state.put_aside} by the administrator")
         if self.denied and state.active == "inactive":

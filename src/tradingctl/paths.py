@@ -133,6 +133,11 @@ class Paths:
         return self.run / "market-closed"
 
     @property
+    def ran_disabled(self) -> Path:
+        """The disabled units that ran when the installation under way began."""
+        return self.run / "ran-disabled"
+
+    @property
     def blocked(self) -> Path:
         """The apt preferences that keep releases away which failed or were gone back from."""
         return self.root / "etc/apt/preferences.d/traderunner-blocked.pref"

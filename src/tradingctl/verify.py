@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from tradingctl import systemd
 from tradingctl.adopt import installation
+from tradingctl.deploy import beforehand
 from tradingctl.description import Component, Unit
 from tradingctl.examine import Examination
 from tradingctl.generations import Generations
@@ -38,6 +39,7 @@ def verify(
     versions = installed_versions(
         server.runner, sorted({component.package for component, _ in chosen})
     )
+    ran = ran_before(server, inventory)
     observer = Observer(server, [unit.name for _, unit in chosen])
 
     def examine(pair: tuple[Component, Unit]) -> UnitVerdict:
@@ -54,10 +56,17 @@ def verify(
             refused=refused,
             resting=unit.name.removesuffix(".service") in resting,
             by_hand=installation.by_hand(server, component),
+            ran=unit.name in ran,
         ).verdict()
 
     verdicts = tuple(for_each(examine, chosen))
     return Verification(inventory.release, verdicts, seconds=round(server.clock.now() - began, 3))
+
+
+def ran_before(server: Server, inventory: Inventory) -> set[str]:
+    """Return the disabled units that ran before the installation or adoption under way."""
+    by_hand = (installation.ran_disabled(server, each) for each in inventory.components)
+    return beforehand.noted(server.paths).union(*by_hand)
 
 
 def skip_reason(server: Server, units: Sequence[Unit]) -> str:

@@ -14,6 +14,7 @@ from tradingctl.adopt.record import (
     UNDER_WAY,
     Adoption,
     Kind,
+    OldUnit,
     State,
     current,
     read,
@@ -205,15 +206,24 @@ def forced(server: Server, component: Component) -> set[str]:
 
     Only until the release is accepted: afterwards what the administrator says counts.
     """
-    last = current(server.paths)
-    if last is None or last.state is not State.ADOPTED or component.name not in last.components:
-        return set()
-    names = {service(unit.name): unit.name for unit in component.units}
-    old = [unit for unit in last.units if unit.name in names and not unit.enabled]
-    for unit in old:
+    for unit in _not_enabled(server, component):
         server.runner.run(["systemctl", "disable", unit.name])
         server.warn(f"note: {unit.name} was not enabled before and is not now")
-    return {names[unit.name] for unit in old if unit.active}
+    return ran_disabled(server, component)
+
+
+def ran_disabled(server: Server, component: Component) -> set[str]:
+    """Return the disabled units that ran by hand and are to run as packaged, until accepted."""
+    names = {service(unit.name): unit.name for unit in component.units}
+    return {names[unit.name] for unit in _not_enabled(server, component) if unit.active}
+
+
+def _not_enabled(server: Server, component: Component) -> list[OldUnit]:
+    last = current(server.paths)
+    if last is None or last.state is not State.ADOPTED or component.name not in last.components:
+        return []
+    names = {service(unit.name) for unit in component.units}
+    return [unit for unit in last.units if unit.name in names and not unit.enabled]
 
 
 def accepted(server: Server) -> None:

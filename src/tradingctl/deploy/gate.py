@@ -23,7 +23,7 @@ from tradingctl.market.session import resume_closed
 from tradingctl.report import finding_lines, verification_text
 from tradingctl.server import Server
 from tradingctl.verdict import Result, UnitVerdict, Verification
-from tradingctl.verify import skip_reason, verify
+from tradingctl.verify import ran_before, skip_reason, verify
 
 JOURNAL_LINES = 20
 
@@ -51,7 +51,7 @@ def gate(server: Server, inventory: Inventory) -> int:
     if reason := skip_reason(server, units):
         return _skipped(server, inventory, reason)
     try:
-        systemd.start(server, units)
+        systemd.start(server, units, forced=ran_before(server, inventory))
         found = verify(server, inventory)
     except BaseException:
         resume_closed(server, inventory)

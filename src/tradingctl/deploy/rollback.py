@@ -13,6 +13,7 @@ from pathlib import Path
 from tradingctl import systemd
 from tradingctl.activate import start_units, stop_active, stop_units
 from tradingctl.adopt import installation
+from tradingctl.deploy import beforehand
 from tradingctl.deploy.accept import accept
 from tradingctl.deploy.blocks import block
 from tradingctl.deploy.lock import HELD
@@ -88,7 +89,7 @@ def switch(server: Server, target: Inventory, names: list[str], start: bool) -> 
     """
     components = [target.component(name) for name in names]
     running = start and not systemd.absence(server)
-    active: set[str] = set()
+    active = beforehand.noted(server.paths)  # also one that the release under test has ended
     if running:
         for component in reversed(components):
             active |= stop_units(server, component)
@@ -119,7 +120,7 @@ def _verified(server: Server, stale: list[str]) -> Verification:
     if reason := systemd.absence(server):
         return Verification(inventory.release, reason=reason)
     systemd.reload(server)
-    active: set[str] = set()
+    active = beforehand.noted(server.paths)
     ours = [each for each in inventory.components if not installation.by_hand(server, each)]
     for component in reversed(ours):
         if component.package in stale:

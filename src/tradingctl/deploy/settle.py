@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from tradingctl import systemd
 from tradingctl.adopt import installation
-from tradingctl.deploy import store, transaction
+from tradingctl.deploy import beforehand, store, transaction
 from tradingctl.deploy.blocks import Block
 from tradingctl.deploy.history import record
 from tradingctl.deploy.keptkeys import require_kept
@@ -285,6 +285,7 @@ def _give_up(
         failure = ""  # nothing was said against the release that is left
     stuck = replace(now, state=State.STUCK, check=now.check or failure, detail=why)
     transaction.save(server.paths, stuck)
+    beforehand.forget(server.paths)
     record(server, "rollback-failed", pending.release, why, pending.check)
     server.warn(stuck_text(server, stuck))
     return Ending.GIVEN_UP

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import tradingctl
 from tradingctl import tree
+from tradingctl.deploy import beforehand
 from tradingctl.deploy.actor import actor
 from tradingctl.errors import TradingError
 from tradingctl.files import sync_directory, write_whole
@@ -109,9 +110,11 @@ def begin(server: Server, transaction: Transaction) -> None:
         ignore=shutil.ignore_patterns("__pycache__"),
     )
     os.sync()  # a program that a power cut made empty could not go back
+    ran = beforehand.look(server)
     end(server.paths)
     new.rename(folder)
     save(server.paths, transaction)
+    beforehand.note(server.paths, ran)
 
 
 def save(paths: Paths, transaction: Transaction) -> None:
@@ -150,6 +153,7 @@ def mark(server: Server, state: State, check: str = "", detail: str = "") -> Non
 def end(paths: Paths) -> None:
     """Forget the transaction; the record goes first. Raises OSError."""
     record_path(paths).unlink(missing_ok=True)
+    beforehand.forget(paths)
     if paths.transaction.is_dir():
         sync_directory(paths.transaction)
     tree.remove(paths.transaction)

@@ -19,6 +19,7 @@ from tests.unit.tradingctl.fakes import (
     unit_state,
 )
 
+from tradingctl.deploy import beforehand
 from tradingctl.errors import TradingError
 from tradingctl.inventory import read_inventory
 from tradingctl.report import verification_text
@@ -346,6 +347,18 @@ def test_a_disabled_unit_that_runs_is_judged_as_the_others(machine: Machine, act
         found = verify(machine.server, read_inventory(machine.paths))
     assert (found.result, found.exit_code) == (Result.FAILED, 3)
     assert found.units[0].findings[0].check == "health check"
+
+
+@pytest.mark.parametrize("active", ["inactive", "failed"])
+def test_a_disabled_unit_that_ran_before_has_to_run_afterwards(
+    machine: Machine, active: str
+) -> None:
+    machine.healthy(stream())
+    states(machine, {"UnitFileState": "disabled", "ActiveState": active})
+    beforehand.note(machine.paths, {NAME})
+    found = verify(machine.server, read_inventory(machine.paths))
+    assert (found.result, found.exit_code) == (Result.FAILED, 3)
+    assert found.units[0].findings[0].check == "unit state"
 
 
 def test_one_failure_fails_the_release_and_skipped_ones_do_not_count() -> None:

@@ -25,6 +25,7 @@ from tests.unit.tradingctl.adopt.world import (
 from tradingctl.adopt import installation, record, undo
 from tradingctl.adopt.record import Kind, State
 from tradingctl.inventory import Inventory, read_inventory
+from tradingctl.verify import ran_before
 
 
 def test_it_ends_with_the_packages_serving_the_same_data(world: World) -> None:
@@ -95,7 +96,9 @@ def test_what_did_not_run_is_not_started_and_what_was_not_enabled_is_not(world: 
     assert f"{WORKER}.service" not in started
     assert world.systemd.ran(f"systemctl disable {DASHBOARD}.service")
     assert f"{DASHBOARD}.service" in started, "it ran, though it was not enabled"
+    assert ran_before(world.machine.server, world_inventory(world)) == {DASHBOARD}
     installation.accepted(world.machine.server)
+    assert ran_before(world.machine.server, world_inventory(world)) == set()
     assert not (world.machine.paths.runtime_units / f"{WORKER}.service").is_symlink()
 
 

@@ -13,12 +13,18 @@ from tests.unit.tradingctl.deploy.release_world import (
     PowerCutError,
     World,
 )
+from tests.unit.tradingctl.fakes import unit_state
 
+from tradingctl.deploy.beforehand import noted
 from tradingctl.deploy.blocks import blocks
 from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.store import folder_of, kept_releases
 from tradingctl.deploy.transaction import State
 from tradingctl.errors import AdoptionError
+from tradingctl.inventory import Inventory
+from tradingctl.server import Server
+from tradingctl.verdict import Verification
+from tradingctl.verify import ran_before
 
 ONE = {STREAM: "ii 1", STACK: "ii 1"}
 
@@ -108,6 +114,51 @@ def test_the_code_is_switched_before_dpkg_is_asked(world: World) -> None:
     world.monkeypatch.setattr(world.dpkg, "_install", watched)
     world.apt("2")
     assert seen == [("1", ""), ("1", "1")]
+
+
+def test_a_disabled_service_that_ran_and_that_the_release_ends_runs_again(world: World) -> None:
+    runs, ended = (
+        [unit_state(STREAM, UnitFileState="disabled", ActiveState=active)]
+        for active in ("active", "inactive")
+    )
+    world.dpkg.units[STREAM] = runs
+    model = world._verify
+    judged = []
+
+    def verify(server: Server, inventory: Inventory) -> Verification:
+        judged.append((inventory.release, ran_before(server, inventory)))
+        assert f"{STREAM}.service" in world.dpkg.ran("systemctl start")[-1]
+        world.dpkg.units[STREAM] = ended if inventory.release == "2" else runs
+        world.dpkg.commands.clear()
+        return model(server, inventory)
+
+    world.monkeypatch.setattr("tradingctl.deploy.gate.verify", verify)
+    world.monkeypatch.setattr("tradingctl.deploy.rollback.verify", verify)
+    world.bad.add("2")
+    assert world.apt("2") == 100
+    assert judged == [("2", {STREAM}), ("1", {STREAM})]
+    assert (world.active, noted(world.machine.paths)) == ("1", set())
+
+
+def test_where_nothing_is_taken_back_no_disabled_service_is_started_later(world: World) -> None:
+    world.dpkg.units[STREAM] = [unit_state(STREAM, UnitFileState="disabled")]
+    world.bad |= {"1", "2"}
+    assert world.apt("2") == 100
+    assert world.pending
+    assert world.pending.state is State.STUCK
+    ended = unit_state(STREAM, UnitFileState="disabled", ActiveState="inactive")
+    world.dpkg.units[STREAM] = [ended]  # by the administrator, who is on it
+    world.dpkg.commands.clear()
+    world.bad.clear()
+    assert world.tradingctl("gate") == 0
+    assert world.dpkg.ran("systemctl start") == []
+
+
+def test_a_disabled_service_that_rested_is_no_business_of_a_release(world: World) -> None:
+    aside = unit_state(STREAM, UnitFileState="disabled", ActiveState="inactive")
+    world.dpkg.units[STREAM] = [aside]
+    assert world.apt("2") == 0
+    assert world.dpkg.ran("systemctl start") == []
 
 
 def test_a_later_release_passes_after_a_bad_one(world: World) -> None:
