@@ -8,7 +8,6 @@ from tradingctl.deploy.blocks import unblock
 from tradingctl.deploy.history import record
 from tradingctl.deploy.lastgood import last_good_of, write_last_good
 from tradingctl.deploy.store import KEPT_RELEASES
-from tradingctl.description import Stack
 from tradingctl.errors import TradingError
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory
@@ -19,29 +18,32 @@ from tradingctl.verdict import Verification
 def accept(server: Server, inventory: Inventory, found: Verification) -> None:
     """Record the installed release as good and keep it for a rollback.
 
-    Components without the stack are no release, and nothing that one could go back to. That it
-    cannot be kept is a warning: it runs well. Raises OSError if it cannot be recorded.
+    Components without the stack are no release, but what a bad version of one is taken back to.
+    That they cannot be kept is a warning: they run well. Raises OSError if it cannot be recorded.
     """
-    if inventory.stack is None:
-        return
     good = last_good_of(inventory, found)
     # Kept first: what the record names, a rollback has to find, also after a power cut between.
-    kept = _keep(server, inventory.stack, good.verified_at)
+    kept = _keep(server, inventory, good.verified_at)
+    if inventory.stack is None:
+        return
     write_last_good(server.paths, good)
     unblock(server, inventory.stack.package, inventory.stack.version)
     if kept:
         _collect(server, inventory)
 
 
-def _keep(server: Server, stack: Stack, verified_at: str) -> bool:
+def _keep(server: Server, inventory: Inventory, verified_at: str) -> bool:
     try:
-        store.seal(server, stack, verified_at)
+        if inventory.stack:
+            store.seal(server, inventory.stack, verified_at)
+        else:
+            store.seal_components(server, verified_at)
     except (TradingError, OSError) as error:
         why = error.message if isinstance(error, TradingError) else str(error)
-        server.warn(f"WARNING: release {stack.release} is not kept for a rollback: {why}")
+        server.warn(f"WARNING: release {inventory.release} is not kept for a rollback: {why}")
         if isinstance(error, TradingError):
             server.warn(f"  next: {error.next_command}")
-        record(server, "not-kept", stack.release, why)
+        record(server, "not-kept", inventory.release, why)
         return False
     return True
 

@@ -1,8 +1,9 @@
 """Releases that apt is not to install by itself: those that failed, or were gone back from.
 
-A pin of priority -1 on the version of the stack's package (apt_preferences(5)): without the stack
-its components, which it names with exact versions, do not move either. A later release is another
-version and passes. Naming the version on the command line passes as well.
+A pin of priority -1 on the version of the stack's package (apt_preferences(5)): its components,
+which it names with exact versions, do not move without it. A later release is another version and
+passes. Naming the version on the command line passes as well. Where the stack was removed nothing
+is kept away: a pin on a component would keep away a later release too that has this version of it.
 """
 
 from __future__ import annotations

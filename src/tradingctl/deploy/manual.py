@@ -78,7 +78,7 @@ def _target(server: Server, release: str) -> Kept:
     """Return a kept release, without a name the last verified of those before the installed one."""
     if release:
         return store.kept_release(server.paths, release)
-    known = store.kept_releases(server.paths)
+    known = [each for each in store.kept_releases(server.paths) if each.version]
     states = package_states(server.runner, sorted({each.stack for each in known})) if known else {}
     for kept in known:
         state = states.get(kept.stack)

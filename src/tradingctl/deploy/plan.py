@@ -90,7 +90,12 @@ def plan_rollback(
             why = "came with the release that is left"
             actions.append(Action(Step.REMOVE, package, state.version, why))
     actions.append(
-        Action(Step.VERIFY, target.release, target.version, f"last good at {target.verified_at}")
+        Action(
+            Step.VERIFY,
+            target.release,
+            target.version or "-",
+            f"last good at {target.verified_at}",
+        )
     )
     actions += [Action(Step.BLOCK, each.package, each.version, each.reason) for each in blocked]
     return Plan(target, tuple(actions), tuple(blocked))

@@ -58,23 +58,28 @@ def roll_back(server: Server, transaction: Transaction, plan: Plan) -> Verificat
     )
     save(server.paths, begun)
     target = inventory_of(server.paths, plan.target)
-    _stop_what_goes(server, target)
+    _stop_what_goes(server, target, plan)
     switch(server, target, plan.of(Step.SWITCH), start=True)
     before = _fingerprints(server, target)
     again = plan.of(Step.INSTALL)
+    goes = plan.of(Step.REMOVE)
+    # First, if it goes: it depends on the versions that are about to be replaced.
+    _dpkg(server, ["--remove", *(each for each in goes if each == plan.target.stack)])
     _dpkg(server, ["--install", *map(str, debs_of(server.paths, plan.target, again))])
-    _dpkg(server, ["--remove", *plan.of(Step.REMOVE)])
+    _dpkg(server, ["--remove", *(each for each in goes if each != plan.target.stack)])
     stale = again if _fingerprints(server, target) != before else []
     found = _verified(server, stale)
     block(server, plan.blocks)
     return found
 
 
-def _stop_what_goes(server: Server, target: Inventory) -> None:
-    """Stop the units that the installed release has and the target has not."""
+def _stop_what_goes(server: Server, target: Inventory, plan: Plan) -> None:
+    """Stop the units that the packages to be replaced or removed have, and the target has not."""
     stay = {service(unit.name) for _, unit in target.units()}
+    goes = {*plan.of(Step.INSTALL), *plan.of(Step.REMOVE)}
     try:
-        present = [unit for _, unit in read_inventory(server.paths).units()]
+        units = read_inventory(server.paths).units()
+        present = [unit for component, unit in units if component.package in goes]
     except TradingError as error:
         server.warn(f"warning: {error.message}")  # that may be why it is left
         return

@@ -256,6 +256,8 @@ def _between(server: Server, target: store.Kept, left: str) -> list[str]:
 
 def _target(server: Server, pending: Transaction) -> store.Kept:
     """Return the release to go back to; raises RollbackError when there is none."""
+    if pending.without_stack and store.kept_releases(server.paths):
+        return _part(server, pending)
     if pending.target:
         return store.kept_release(server.paths, pending.target)
     good = read_last_good(server.paths)
@@ -266,6 +268,25 @@ def _target(server: Server, pending: Transaction) -> store.Kept:
     if not any(pending.before.get(each.package) for each in components):
         raise RollbackError(f"nothing of release {target.release} was installed before")
     return target
+
+
+def _part(server: Server, pending: Transaction) -> store.Kept:
+    """Return what of a kept release the components ran in that are replaced without the stack.
+
+    No other one moves, and none to before what ran: that may have changed its database. Raises
+    RollbackError when one of them is not kept as it was.
+    """
+    replaced = pending.replaced
+    for kept in store.kept_releases(server.paths):
+        if replaced.items() <= kept.versions.items():
+            others = {name: each for name, each in kept.versions.items() if name != kept.stack}
+            # Beside other versions than it names, the stack cannot be installed.
+            whole = others.items() <= pending.before.items()
+            names = {*replaced, *({kept.stack} & pending.incoming.keys() if whole else ())}
+            packages = {name: each for name, each in kept.packages.items() if name in names}
+            return replace(kept, packages=packages)
+    ran = " ".join(f"{name}={version}" for name, version in replaced.items())
+    raise RollbackError(f"what ran before is not kept here: {ran or 'nothing'}")
 
 
 def _postpone(server: Server, pending: Transaction) -> Ending:

@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,12 +22,21 @@ from tradingctl.deploy.keptkeys import keep_signers
 from tradingctl.description import Component, Stack, Unit
 from tradingctl.errors import ProgramFailedError, StoreError, TradingError
 from tradingctl.files import sha256, sync_directory, sync_file, write_whole
-from tradingctl.inventory import Inventory, read_inventory, read_inventory_at, service
+from tradingctl.inventory import (
+    STACK,
+    Inventory,
+    installed_versions,
+    read_inventory,
+    read_inventory_at,
+    service,
+)
 from tradingctl.paths import Paths
 from tradingctl.server import Server
 
 KEPT_RELEASES = 3
 MANIFEST = "manifest.json"
+COMPONENTS = "components"
+"""The name under which components that were verified without the stack are kept, the last alone."""
 INCOMING = ".incoming"
 NEW = ".new"
 
@@ -44,7 +53,10 @@ class KeptPackage:
 
 @dataclass(frozen=True)
 class Kept:
-    """A release that was verified and is kept; ``version`` is the one of the stack's package."""
+    """A release that was verified and is kept; ``version`` is the one of the stack's package.
+
+    It is empty for components that were verified without that package.
+    """
 
     release: str
     stack: str
@@ -109,12 +121,14 @@ def _text(kept: Kept) -> str:
 
 
 def inventory_of(paths: Paths, kept: Kept) -> Inventory:
-    """Return the components of a kept release. Raises StoreError."""
+    """Return the components of a kept release, or of a part of it. Raises StoreError."""
     folder = folder_of(paths, kept.release) / "descriptions"
     try:
-        return read_inventory_at(folder / "components", folder / "stack.json")
+        found = read_inventory_at(folder / "components", folder / "stack.json")
     except TradingError as error:
         raise StoreError(error.message, "tradingctl rollback --dry-run") from error
+    wanted = [each for each in found.components if each.package in kept.packages]
+    return replace(found, components=tuple(wanted))
 
 
 def declared(server: Server) -> Inventory:
@@ -207,11 +221,30 @@ def seal(server: Server, stack: Stack, verified_at: str) -> Kept:
 
     Raises StoreError naming a package of which no file can be found, OSError.
     """
-    paths = server.paths
     versions = {**stack.packages, stack.package: stack.version}
+    kept = _seal(
+        server, Kept(stack.release, stack.package, stack.version, {}, verified_at), versions
+    )
+    tree.remove(folder_of(server.paths, COMPONENTS))
+    return kept
+
+
+def seal_components(server: Server, verified_at: str) -> None:
+    """Keep what is installed of the last release, whose stack was removed; it was verified.
+
+    Not where there never was a release. Raises as ``seal`` does, ProgramFailedError.
+    """
+    names = {name for kept in kept_releases(server.paths) for name in kept.packages}
+    if names:
+        versions = installed_versions(server.runner, sorted(names - {STACK}))
+        _seal(server, Kept(COMPONENTS, STACK, "", {}, verified_at), versions)
+
+
+def _seal(server: Server, wanted: Kept, versions: Mapping[str, str]) -> Kept:
+    paths = server.paths
     for kept in kept_releases(paths):
-        if kept.release == stack.release and kept.versions == versions and not damage(paths, kept):
-            again = replace(kept, verified_at=verified_at)
+        if kept.release == wanted.release and kept.versions == versions and not damage(paths, kept):
+            again = replace(kept, verified_at=wanted.verified_at)
             write_whole(folder_of(paths, kept.release) / MANIFEST, _text(again), 0o600)
             discard_incoming(paths)
             return again
@@ -224,11 +257,11 @@ def seal(server: Server, stack: Stack, verified_at: str) -> Kept:
             file = _find(server, name, version, new)
             sync_file(file)  # what was downloaded just now may be in memory alone
             packages[name] = KeptPackage(version, file.name, sha256(file), file.stat().st_size)
-        _keep_descriptions(paths, stack, new / "descriptions")
+        _keep_descriptions(paths, versions, new / "descriptions")
         keep_signers(server, new, {name: each.file for name, each in packages.items()})
-        kept = Kept(stack.release, stack.package, stack.version, packages, verified_at)
+        kept = replace(wanted, packages=packages)
         write_whole(new / MANIFEST, _text(kept), 0o600)
-        final = folder_of(paths, stack.release)
+        final = folder_of(paths, kept.release)
         aside = paths.releases / ".old"
         tree.remove(aside)
         if final.exists():
@@ -256,10 +289,11 @@ def collect(server: Server) -> list[Removal]:
     return removals
 
 
-def _keep_descriptions(paths: Paths, stack: Stack, folder: Path) -> None:
+def _keep_descriptions(paths: Paths, packages: Iterable[str], folder: Path) -> None:
     (folder / "components").mkdir(parents=True)
-    shutil.copy(paths.stack, folder / "stack.json")
-    for package in stack.packages:
+    if paths.stack.is_file():
+        shutil.copy(paths.stack, folder / "stack.json")
+    for package in packages:
         description = paths.components / f"{package}.json"
         if description.is_file():  # the package of tradingctl itself has none
             shutil.copy(description, folder / "components")

@@ -22,7 +22,7 @@ from tradingctl.deploy import beforehand
 from tradingctl.deploy.actor import actor
 from tradingctl.errors import TradingError
 from tradingctl.files import sync_directory, write_whole
-from tradingctl.inventory import PackageState
+from tradingctl.inventory import STACK, PackageState
 from tradingctl.paths import Paths
 from tradingctl.server import Server
 
@@ -76,6 +76,18 @@ class Transaction:
     check: str = ""
     detail: str = ""
     attempts: int = 0
+
+    @property
+    def without_stack(self) -> bool:
+        """Whether components ran without the package of the stack when it began."""
+        ran = any(self.before.values()) and not self.before.get(STACK)
+        return ran and self.origin != BY_HAND
+
+    @property
+    def replaced(self) -> dict[str, str]:
+        """The packages that it replaces, with the versions that were there before."""
+        before = {name: self.before.get(name, "") for name in self.incoming}
+        return {name: version for name, version in before.items() if version}
 
 
 def record_path(paths: Paths) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.tradingctl.fakes import VERSION, Machine, stream, stream_unit, unit_state
 
 from tradingctl.cli import main
-from tradingctl.deploy.store import Kept
+from tradingctl.deploy.store import Kept, KeptPackage
 
 NAME = "marketdata-stream"
 UNIT = "marketdata-stream.service"
@@ -202,7 +202,8 @@ def test_a_unit_that_the_release_drops_is_stopped(machine: Machine) -> None:
     dropped = stream_unit(name="retired-worker", port=0)
     stays = stream_unit()
     earlier = stream(units=(stays, dropped), version="1")
-    kept = Kept("1", "traderunner-stack", "1", {}, "2026-11-24T00:00:00+00:00")
+    package = KeptPackage("1", f"{NAME}_1_all.deb", "0" * 64, 1)
+    kept = Kept("1", "traderunner-stack", "1", {NAME: package}, "2026-11-24T00:00:00+00:00")
     folder = "var/lib/trading/releases/1"
     machine.write(f"{folder}/manifest.json", json.dumps(asdict(kept)))
     machine.write(f"{folder}/descriptions/components/{NAME}.json", earlier.to_json())

@@ -21,6 +21,7 @@ from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.store import folder_of, kept_releases
 from tradingctl.deploy.transaction import State
 from tradingctl.errors import AdoptionError
+from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory
 from tradingctl.server import Server
 from tradingctl.verdict import Verification
@@ -578,12 +579,14 @@ def test_what_was_removed_is_not_brought_back_when_a_new_installation_fails(worl
 # Where the stack was removed on purpose, and its components run on.
 
 
-def component_alone(world: World, release: str) -> int:
-    """Remove the stack, then upgrade its component as ``apt upgrade`` does."""
-    world.remove(STACK)
-    alone = {STREAM: world.publish(release)[STREAM]}
-    world.monkeypatch.setattr(world, "publish", lambda _: alone)
-    return world.apt(release)
+def component_alone(world: World, release: str, name: str = STREAM) -> int:
+    """Remove the stack, then upgrade a component as ``apt upgrade`` does."""
+    if STACK in world.dpkg.packages:
+        world.remove(STACK)
+    alone = {name: world.publish(release, name)[name]}
+    with world.monkeypatch.context() as patched:
+        patched.setattr(world, "publish", lambda _: alone)
+        return world.apt(release)
 
 
 def test_a_component_without_the_stack_is_backed_up_and_verified(world: World) -> None:
@@ -592,9 +595,9 @@ def test_a_component_without_the_stack_is_backed_up_and_verified(world: World) -
     assert (world.asked, world.pending) == (["1", "2"], None)
     assert world.installed() == {STREAM: "ii 2", STACK: "rc 1"}
     assert world.words()[-1] == "verified 2"
-    # What is no release is none to go back to.
+    # It is no release, but what a bad version is taken back to.
     assert (last_good(world), [each.release for each in kept_releases(world.machine.paths)]) == (
-        "1", ["1"])  # fmt: skip
+        "1", ["components", "1"])  # fmt: skip
 
 
 def test_a_component_that_fails_without_the_stack_is_taken_back_and_the_stack_stays_removed(
@@ -612,3 +615,95 @@ def test_a_release_that_brings_the_stack_back_and_fails_is_taken_back(world: Wor
     assert world.apt("2") == 100
     assert [each.name for each in world.backed_up] == [STREAM]
     assert (world.installed(), world.active, blocked(world)) == (ONE, "1", ["2"])
+
+
+def test_a_component_is_taken_back_to_what_ran_and_not_to_before_that(world: World) -> None:
+    component_alone(world, "2")
+    world.bad.add("3")
+    assert component_alone(world, "3") == 100
+    # What 2 wrote is not for 1.
+    assert (world.installed()[STREAM], world.active, world.pending) == ("ii 2", "2", None)
+    said = world.said()
+    assert f"{STREAM} 2 is in service and verified; what was being installed is not" in said
+    assert f"apt-mark hold {STREAM}; before a later release: apt-mark unhold {STREAM}\n" in said
+    assert blocked(world) == []
+
+
+def test_no_other_component_moves_with_one_that_is_taken_back(bare: World) -> None:
+    assert bare.apt("1", STREAM, BOARD) == 0
+    assert component_alone(bare, "2", BOARD) == 0
+    bare.bad.add("3")
+    bare.dpkg.commands.clear()
+    assert component_alone(bare, "3") == 100
+    assert (bare.installed()[STREAM], bare.installed()[BOARD]) == ("ii 1", "ii 2")
+    assert not [each for each in bare.dpkg.ran("deb-systemd-invoke stop") if BOARD in each]
+
+
+def test_nor_after_a_power_cut(bare: World) -> None:
+    assert bare.apt("1", STREAM, BOARD) == 0
+    bare.skip = "policy-rc.d forbids to start services"
+    assert component_alone(bare, "2", BOARD) == 0
+    bare.skip = ""
+    bare.bad.add("3")
+    bare.dpkg.cuts.add(f"unpack {STREAM}=1")
+    with pytest.raises(PowerCutError):
+        component_alone(bare, "3")
+    bare.dpkg.cuts.clear()
+    assert bare.boot() == 0
+    assert (bare.installed()[STREAM], bare.installed()[BOARD]) == ("ii 1", "ii 2")
+    assert (bare.active, Generations(bare.machine.paths, BOARD).active) == ("1", "2")
+
+
+def test_what_was_never_verified_is_nothing_to_go_back_to_nor_what_was_before(world: World) -> None:
+    world.skip = "policy-rc.d forbids to start services"
+    component_alone(world, "2")
+    world.skip = ""
+    world.bad.add("3")
+    world.said()
+    assert component_alone(world, "3") == 100
+    assert world.installed()[STREAM] == "ii 3"
+    said = world.said()
+    assert f"NO ROLLBACK: what ran before is not kept here: {STREAM}=2" in said
+    again = f"apt-get update && apt-get install --allow-downgrades {STREAM}=2"
+    assert f"next: {again}\n" in said
+    assert component_alone(world, "2") == 0  # as the command does
+    assert (world.installed()[STREAM], world.pending) == ("ii 2", None)
+
+
+def test_a_stack_that_comes_back_and_fails_leaves_components_that_moved_alone(
+    bare: World,
+) -> None:
+    assert bare.apt("1", STREAM, BOARD) == 0
+    assert component_alone(bare, "2", BOARD) == 0
+    bare.bad.add("3")
+    assert bare.apt("3", STREAM, f"{BOARD}=2") == 100
+    assert bare.installed() == {STREAM: "ii 1", BOARD: "ii 2", STACK: "rc 3"}
+    assert (bare.pending, blocked(bare)) == (None, ["3"])
+    bare.bad.clear()
+    assert bare.apt("4", STREAM, f"{BOARD}=2") == 0
+    assert [each.release for each in kept_releases(bare.machine.paths)] == ["4", "1"]
+
+
+def test_the_way_back_from_a_stack_that_came_removes_it_first(bare: World) -> None:
+    assert bare.apt("1", STREAM, BOARD) == 0
+    bare.skip = "policy-rc.d forbids to start services"
+    assert component_alone(bare, "2", BOARD) == 0
+    bare.skip = ""
+    bare.bad.add("3")
+    assert bare.apt("3", STREAM, BOARD) == 100
+    assert (
+        f"next: apt-get remove --allow-remove-essential {STACK} && apt-get update &&"
+        f" apt-get install --allow-downgrades {BOARD}=2 {STREAM}=1\n"
+    ) in bare.said()
+
+
+def test_without_a_name_a_rollback_goes_to_a_release_and_by_name_to_the_components(
+    world: World,
+) -> None:
+    component_alone(world, "2")
+    assert world.tradingctl("rollback") == 0
+    assert world.installed() == ONE
+    component_alone(world, "2")
+    assert world.tradingctl("rollback", "components") == 0
+    assert world.installed()[STREAM] == "ii 2"
+    assert "components" in world.said()
