@@ -145,7 +145,8 @@ def _begin(
         record(server, "vetoed", release, error.message, versions=incoming)
         raise
     store.keep_incoming(server.paths, {deb.name: deb.path for deb in debs})
-    transaction.begin(server, new_transaction(server, origin, release, before, incoming))
+    begun = new_transaction(server, origin, release, before, incoming)
+    transaction.begin(server, replace(begun, without_stack=runs and not stack))
     record(server, "install", release, versions=incoming)
 
 

@@ -22,7 +22,7 @@ from tradingctl.deploy import beforehand
 from tradingctl.deploy.actor import actor
 from tradingctl.errors import TradingError
 from tradingctl.files import sync_directory, write_whole
-from tradingctl.inventory import STACK, PackageState
+from tradingctl.inventory import PackageState
 from tradingctl.paths import Paths
 from tradingctl.server import Server
 
@@ -62,7 +62,8 @@ class Transaction:
 
     ``release`` is the one to be installed (empty if unknown), ``before`` and ``incoming`` are
     packages with their versions, ``target`` is the release a rollback goes to. ``check`` is the
-    check that failed, ``attempts`` counts the rollbacks that were begun.
+    check that failed, ``attempts`` counts the rollbacks that were begun. ``without_stack`` says
+    that components ran without the package of the stack when it began.
     """
 
     state: State
@@ -76,12 +77,7 @@ class Transaction:
     check: str = ""
     detail: str = ""
     attempts: int = 0
-
-    @property
-    def without_stack(self) -> bool:
-        """Whether components ran without the package of the stack when it began."""
-        ran = any(self.before.values()) and not self.before.get(STACK)
-        return ran and self.origin != BY_HAND
+    without_stack: bool = False
 
     @property
     def replaced(self) -> dict[str, str]:

@@ -576,6 +576,21 @@ def test_what_was_removed_is_not_brought_back_when_a_new_installation_fails(worl
     assert world.installed()[STREAM] == "ii 2"
 
 
+def test_what_stays_installed_and_runs_nothing_is_no_component(bare: World) -> None:
+    assert bare.apt("1", STREAM, BOARD) == 0
+    bare.remove(STREAM, STACK)
+    for name in (STREAM, BOARD):
+        bare.machine.paths.link(name).unlink()
+    # As the package of tradingctl, which a removal of the stack leaves: it is no component.
+    for description in bare.machine.paths.releases.rglob(f"components/{BOARD}.json"):
+        description.unlink()
+    bare.bad.add("2")
+    assert bare.dpkg_install(*bare.publish("2", STREAM, BOARD).values()) == 1
+    assert bare.tradingctl("recover") == 1
+    assert "NO ROLLBACK: " in bare.said()
+    assert bare.installed()[STREAM] == "ii 2"
+
+
 # Where the stack was removed on purpose, and its components run on.
 
 
