@@ -13,6 +13,7 @@ from tradingctl.adopt.plan import plan
 from tradingctl.adopt.record import IN_FORCE, Adoption, State, current
 from tradingctl.adopt.report import plan_text, undo_text
 from tradingctl.adopt.survey import inventory_of, survey, unpacked_packages
+from tradingctl.backup.unfinished import refuse_unfinished
 from tradingctl.commands.adding import Commands
 from tradingctl.deploy import history, transaction
 from tradingctl.deploy.accept import accept
@@ -76,6 +77,7 @@ def _adopt(server: Server) -> int:
             INSTALL,
         )
     with frontend_lock(server):
+        refuse_unfinished(server.paths)
         inventory = read_inventory(server.paths)
         installation.resume(server, forward=True)
         adoption = current(server.paths)
@@ -157,10 +159,11 @@ def _undo(server: Server, arguments: argparse.Namespace) -> int:
 
 
 def _to_be_undone(server: Server) -> _Undo:
-    """Return what an undo is going to do. Raises AdoptionError when it is not possible."""
+    """Return what an undo is going to do. Raises AdoptionError or RestoreError where it cannot."""
     known = installation.undoable(server)
     if not known:
         return _Undo((), "nothing that was installed by hand is taken over", ())
+    refuse_unfinished(server.paths)  # what it has replaced so far goes with the rest only
     inventory = read_inventory(server.paths)
     texts, orders = [], []
     for adoption in known:

@@ -303,3 +303,14 @@ def test_what_is_not_enabled_no_market_starts(world: World) -> None:
     close_market(world)
     again(world)
     assert f"{WORKER}.service" in world.systemd.alive
+
+
+@pytest.mark.parametrize("word", ["--undo", "--undo --yes", "--undo --dry-run"])
+def test_a_restore_that_is_not_finished_comes_first(world: World, word: str) -> None:
+    assert world.install() == 0, world.said
+    installation.accepted(world.machine.server)
+    world.machine.paths.restore_record.write_text("{}")
+    before = world.look(), set(world.systemd.alive)
+    assert world.run("adopt", *word.split()) == 5
+    assert "next: tradingctl restore\n" in world.said
+    assert (world.look(), set(world.systemd.alive)) == before
