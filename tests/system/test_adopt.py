@@ -37,7 +37,7 @@ from tests.system.handmade import (
 from tests.system.load import SERVICES, under_load
 from tests.system.machine import Machine
 from tests.system.project import Project
-from tests.system.rollback import assert_in_service, events, exists
+from tests.system.rollback import assert_in_service, await_settled, events, exists
 from tests.system.stack import (
     ARCHIVE,
     UNITS,
@@ -255,6 +255,7 @@ def test_purge_after_an_undo_leaves_everything_by_hand(hand_made: HandMade, slim
         say_production(machine)
         before = look_at(machine)
         install_stack(machine)
+        await_settled(machine)  # it holds dpkg's lock for a moment more
         undone = tradingctl(machine, "adopt", "--undo", "--yes")
         assert undone.returncode == 0, undone.output
         # dpkg's helper knows the links that enable the units since then.

@@ -117,6 +117,7 @@ def test_killed_at_each_step_in_turn(hand_made: HandMade, slim: Project) -> None
         before = look_at(machine)
         written = {database: keys(machine, database) for database in databases()}
         install_stack(machine)
+        await_settled(machine)  # it holds dpkg's lock for a moment more
         undone = tradingctl(machine, "adopt", "--undo", "--yes")
         assert undone.returncode == 0, undone.output
 
@@ -141,6 +142,7 @@ def test_taking_over_twice_changes_nothing(hand_made: HandMade, slim: Project) -
         roots = ("/opt/trading", "/etc/trading", "/etc/systemd/system")
         after, ran = look_at(machine, *roots), active_units(machine)
         record = machine.read(ADOPTION)
+        await_settled(machine)
         again = tradingctl(machine, "adopt")
         assert again.returncode == 0, again.output
         apt(machine, "install", "--reinstall", "traderunner-common", "automatictrader-api")
@@ -169,6 +171,7 @@ def test_one_of_the_three_alone(hand_made: HandMade, slim: Project) -> None:
         assert known <= keys(machine, database)
         assert post_intent(machine, "packaged") == 201
 
+        await_settled(machine)
         undone = tradingctl(machine, "adopt", "--undo", "--yes")
         assert undone.returncode == 0, undone.output
         await_by_hand(machine, units)
