@@ -13,7 +13,7 @@ ROOT_PACKAGES := $(if $(TARGET),mmdebstrap $(if $(SUDO),uidmap))
 PYTHON := .venv/bin/python
 # More files of tests at a time than cores: those of the system wait for services as well. In the
 # order of their names, which has the short ones last.
-PYTEST := $(PYTHON) -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST := $(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 DEBSTACK := .venv/bin/debstack
 
 help: ## Show this list.
