@@ -184,7 +184,11 @@ def stop(server: Server, unit: Unit) -> None:
 
 
 def start(
-    server: Server, units: Sequence[Unit], forced: Collection[str] = (), alone: bool = False
+    server: Server,
+    units: Sequence[Unit],
+    forced: Collection[str] = (),
+    alone: bool = False,
+    afresh: bool = False,
 ) -> None:
     """Have systemd start units in the order of their dependencies, without waiting for them.
 
@@ -192,7 +196,8 @@ def start(
     deb-systemd-invoke; ``forced`` names those that are started although they are disabled. It is
     not used here because it waits: for a service that does not become ready, and for it again with
     every service that comes after it. ``alone`` keeps their order and starts nothing that they
-    want or require. A failure is a warning.
+    want or require. ``afresh`` ends an attempt that is under way, which a start would only join.
+    A failure is a warning.
     """
     states = show(server.runner, [unit.name for unit in units])
     orders: dict[str, list[str]] = {"start": [], "restart": []}
@@ -204,9 +209,7 @@ def start(
         elif denied(server, unit.name):
             server.warn(f"note: policy-rc.d forbids to start {unit.name}")
         else:
-            # An attempt after a failure may be lost for a cause that is gone meanwhile, and a start
-            # would only join it.
-            verb = "restart" if state.active == "activating" and state.restarts else "start"
+            verb = "restart" if afresh and state.active == "activating" else "start"
             orders[verb].append(service(unit.name))
     mode = ["--job-mode=ignore-requirements"] if alone else []
     for verb, names in orders.items():

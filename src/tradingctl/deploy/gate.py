@@ -51,7 +51,10 @@ def gate(server: Server, inventory: Inventory) -> int:
     if reason := skip_reason(server, units):
         return _skipped(server, inventory, reason)
     try:
-        systemd.start(server, units, forced=ran_before(server, inventory))
+        # An attempt of a gate that failed may be lost already to a cause that is gone meanwhile.
+        pending = transaction.current(server.paths)
+        afresh = pending is not None and pending.state in (State.FAILED, State.STUCK)
+        systemd.start(server, units, forced=ran_before(server, inventory), afresh=afresh)
         found = verify(server, inventory)
     except BaseException:
         resume_closed(server, inventory)

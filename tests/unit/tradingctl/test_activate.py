@@ -122,13 +122,6 @@ def test_an_earlier_failure_is_forgotten_before_the_start(shipped: Machine) -> N
     assert lines.index(reset) < lines.index(start)
 
 
-def test_an_attempt_after_a_failure_is_not_joined(shipped: Machine) -> None:
-    shipped.system.units[NAME] = [unit_state(NAME, ActiveState="activating", NRestarts="2")]
-    assert activated(shipped) == 0
-    ordered = [" ".join(each) for each in shipped.system.commands if "--no-block" in each]
-    assert ordered == [f"systemctl restart --no-block {UNIT}"]
-
-
 def test_where_no_systemd_runs_the_link_is_made_and_no_unit_is_touched(shipped: Machine) -> None:
     shipped.paths.systemd_running.rmdir()
     assert activated(shipped) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from tests.unit.tradingctl.fakes import VERSION, Machine, stream, unit_state
@@ -60,6 +60,22 @@ def test_a_good_release_is_started_and_recorded(machine: Machine) -> None:
     )
     assert record.verified_at.endswith("+00:00")
     assert machine.paths.last_good.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("state", "verb"), [(State.OPEN, "start"), (State.FAILED, "restart"), (State.STUCK, "restart")]
+)
+def test_the_attempt_of_a_gate_that_failed_is_not_joined(
+    machine: Machine, state: State, verb: str
+) -> None:
+    machine.healthy(stream())
+    under_way = unit_state(NAME, ActiveState="activating", SubState="start-post")
+    machine.system.units[NAME] = [under_way]
+    pending = new_transaction(machine.server, "dpkg", "2026.11.23.1", {}, {})
+    begin(machine.server, replace(pending, state=state))
+    gated(machine)
+    orders = [" ".join(each) for each in machine.system.commands if "--no-block" in each]
+    assert orders == [f"systemctl {verb} --no-block {NAME}.service"]
 
 
 def test_what_rests_while_the_market_is_closed_is_stopped_again(machine: Machine) -> None:
