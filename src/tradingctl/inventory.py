@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class Inventory:
         """The release, as the stack has it, else the newest of the components."""
         if self.stack:
             return self.stack.release
-        return max(component.release for component in self.components)
+        return max((component.release for component in self.components), key=_numbers)
 
     def units(self) -> Iterator[tuple[Component, Unit]]:
         """Give every unit with its component, in start order."""
@@ -126,6 +127,11 @@ def read_inventory_of(paths: Paths, name: str) -> Inventory:
             if service(name) in [service(unit.name) for unit in component.units]:
                 return Inventory((component,), None)
     return read_inventory(paths)
+
+
+def _numbers(release: str) -> list[int]:
+    # Text would put the tenth release of a day before the second.
+    return [int(number) for number in re.findall("[0-9]+", release)]
 
 
 def _description_files(paths: Paths) -> list[Path]:

@@ -125,10 +125,11 @@ class Load:
         self.wait_for_rows(1, since=before)
         self._machine.wait_until(
             lambda: (
-                {each["service"] for each in self.answers().seen if each["good"]} == set(SERVICES)
+                {each["service"] for each in self.answers().seen if "parts" in each}
+                == set(SERVICES)
             ),
             START_SECONDS,
-            "a good answer of every service",
+            "the parts of every service",
         )
 
     def _start(self, unit: str, user: str, what: str, file: str, *arguments: str) -> None:

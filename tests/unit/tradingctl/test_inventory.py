@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.unit.tradingctl.fakes import Machine, stream
 
 from tradingctl.errors import TradingError
-from tradingctl.inventory import read_inventory, read_inventory_of
+from tradingctl.inventory import Inventory, read_inventory, read_inventory_of
+
+
+def test_without_a_stack_the_release_is_the_newest_of_the_components() -> None:
+    components = [
+        replace(stream(), release="2026.11.29.10"),
+        replace(stream(), release="2026.11.29.9"),
+        replace(stream(), release="2026.3.30.11"),
+    ]
+    assert Inventory(tuple(components), None).release == "2026.11.29.10"
 
 
 def test_a_bad_description_of_another_component_keeps_no_service_from_starting(
