@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
 
 from debstack.errors import BuildError
+
+_SPLIT_OR_ESCAPED = re.compile(r"[\s\"'\\]")
 
 
 def templates_folder() -> Path:
@@ -55,7 +58,7 @@ def _name(
 
 
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates_folder()),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -64,3 +67,19 @@ def _environment() -> jinja2.Environment:
         # Debian's control files have no characters of their own; a page has.
         autoescape=jinja2.select_autoescape(["html"], default=False),
     )
+    environment.filters |= {"literal": _literal, "assigned": _assigned}
+    return environment
+
+
+def _literal(text: str) -> str:
+    """Return what systemd reads as ``text``, in which % begins no specifier (systemd.unit(5))."""
+    return text.replace("%", "%%")
+
+
+def _assigned(name: str, value: str) -> str:
+    """Return what ``Environment=`` reads as one variable (systemd.syntax(7), QUOTING)."""
+    assignment = _literal(f"{name}={value}")
+    if not _SPLIT_OR_ESCAPED.search(value):
+        return assignment
+    escaped = assignment.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -183,6 +183,23 @@ def test_the_unit_of_a_notify_service(web: Component) -> None:
     assert not any(line.startswith("ExecStartPost=") for line in lines)
 
 
+def test_systemd_takes_what_the_definition_says_word_by_word(web: Component) -> None:
+    values = {"OPTS": "a  b", "FORMAT": "%Y-%m", "SAID": '"it\'s" \\n', "PLAIN": "a=b,c;${X}"}
+    unit = replace(
+        web.units[0], environment=values, exec=".venv/bin/web --log %d", description="%u"
+    )
+    lines = units(replace(web, units=(unit,)), HOMEPAGE)["web-server.service"].splitlines()
+    for expected in (
+        "Description=%%u",
+        "ExecStart=/opt/trading/web/.venv/bin/web --log %%d",
+        'Environment="OPTS=a  b"',
+        "Environment=FORMAT=%%Y-%%m",
+        'Environment="SAID=\\"it\'s\\" \\\\n"',
+        "Environment=PLAIN=a=b,c;${X}",
+    ):
+        assert expected in lines, expected
+
+
 def test_settings_are_read_before_what_the_administrator_wrote(web: Component) -> None:
     text = units(web, HOMEPAGE)["web-server.service"]
     files = [
