@@ -126,7 +126,7 @@ def input_digest(
         document["component"] = component_document(component, target.name)
     if kind == "keyring":
         document["archive"] = asdict(stack.archive)
-        document["suite"] = f"{target.name}-{stack.channels[0].name}"
+        document["suites"] = [f"{target.name}-{each.name}" for each in stack.channels]
         document["keys"] = {path.name: sha256_of(path) for path in public_keys(project)}
     if kind in ("common", "stack"):
         document["components"] = stack.components

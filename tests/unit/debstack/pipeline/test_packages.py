@@ -11,7 +11,7 @@ import pytest
 from tests.unit.debstack.pipeline.release import release
 
 import tradingctl
-from debstack.model.definition import Definition, Trust
+from debstack.model.definition import Channel, Definition, Trust
 from debstack.model.lock import LockedComponent
 from debstack.pipeline import packages
 from debstack.pipeline.contents import Release
@@ -100,6 +100,12 @@ def stack_with(definition: Definition, **changes: object) -> Definition:
 def test_the_same_inputs_have_the_same_digest(demo: Release) -> None:
     assert digests(demo) == digests(demo)
     assert len(set(digests(demo).values())) == len(ALL)
+
+
+def test_every_channel_is_named_by_the_keyring(demo: Release) -> None:
+    more = (*demo.definition.stack.channels, Channel("canary", production=False))
+    with_another = redefined(demo, lambda each: stack_with(each, channels=more))
+    assert changed(digests(demo), with_another) == {"traderunner-archive-keyring"}
 
 
 def test_the_keys_of_the_signers_count(demo: Release) -> None:
