@@ -90,7 +90,9 @@ def list_refs(url: str, project: Path, runner: Runner) -> dict[str, str]:
             hint=f"see whether it can be reached and read: git ls-remote {address}",
             details=listing.stderr.decode("utf-8", "replace").strip().splitlines(),
         )
-    return {name: sha for sha, name in (line.split("\t") for line in listing.text.splitlines())}
+    # Not splitlines, which takes for ends of lines what may be in a name.
+    lines = (line.split("\t") for line in listing.text.split("\n") if line)
+    return {name: sha for sha, name in lines}
 
 
 def local_environment() -> dict[str, str]:

@@ -62,11 +62,6 @@ class Ring:
         """The public keys as a binary keyring, the form of /usr/share/keyrings."""
         return b"".join(each.public for each in self.ready)
 
-    @property
-    def public_armored(self) -> bytes:
-        """The public keys as one block of ASCII armor."""
-        return armor(self.public, "PUBLIC KEY BLOCK")
-
     def detached(self, read: Callable[[], Iterable[bytes]], *, at: int | None = None) -> bytes:
         """Return a binary signature by the only key over what ``read()`` yields, twice the same.
 
@@ -188,7 +183,8 @@ def read_public(path: Path, runner: Runner) -> dict[str, bytes]:
                 f"{path} holds a SECRET key",
                 hint="take it out of the repository and its history, and replace the key",
             )
-        lines = [line.split(":") for line in runner.capture([*listing, "--list-keys"]).text.split()]
+        listed = runner.capture([*listing, "--list-keys"]).text
+        lines = [line.split(":") for line in listed.splitlines()]
         # The first fingerprint after a primary key is its own, later ones its subkeys'.
         primary = [n for n, line in enumerate(lines) if line[0] == "pub"]
         fingerprints = [next(line[9] for line in lines[n:] if line[0] == "fpr") for n in primary]

@@ -154,7 +154,9 @@ def _fetch_everything(git: Git, url: str, address: str) -> None:
 
 def _refs_of(git: Git) -> dict[str, str]:
     listing = git.ask("for-each-ref", "--format=%(objectname) %(refname)").text
-    return {name: sha for sha, name in (line.split(" ", 1) for line in listing.splitlines())}
+    # Not splitlines, which takes for ends of lines what may be in a name.
+    lines = (line.split(" ", 1) for line in listing.split("\n") if line)
+    return {name: sha for sha, name in lines}
 
 
 def _objects(files: Git, history: Git, commit: str) -> list[str]:

@@ -65,7 +65,13 @@ def keyring(folder: Path, *keys: Key) -> Path:
     return path
 
 
-def user_key(home: Path, *, passphrase: str = "", expiry: str = "never") -> str:
+def user_key(
+    home: Path,
+    *,
+    passphrase: str = "",
+    expiry: str = "never",
+    name: str = "Ops <ops@example.org>",
+) -> str:
     command: list[str | Path] = [
         "gpg",
         "--homedir",
@@ -76,7 +82,7 @@ def user_key(home: Path, *, passphrase: str = "", expiry: str = "never") -> str:
         "--pinentry-mode",
         "loopback",
     ]
-    command += ["--passphrase", passphrase, "--quick-gen-key", "Ops <ops@example.org>"]
+    command += ["--passphrase", passphrase, "--quick-gen-key", name]
     made = RUNNER.capture([*command, "ed25519", "sign", expiry]).text
     return next(line.split()[3] for line in made.splitlines() if "KEY_CREATED" in line)
 
@@ -229,6 +235,13 @@ def test_checksums_are_signed(tmp_path: Path, keys: Keys) -> None:
     assert result.returncode != 0
 
 
+def test_the_words_of_a_user_id_are_no_key(tmp_path: Path, home: Path) -> None:
+    fingerprint = user_key(home, name="Acme pub signing <pub@example.org>")
+    file = tmp_path / "key.asc"
+    file.write_bytes(gpg.armor(gpg.export_public(fingerprint, home, RUNNER), "PUBLIC KEY BLOCK"))
+    assert list(gpg.read_public(file, RUNNER)) == [fingerprint]
+
+
 def test_two_keys_sign_one_text(tmp_path: Path, keys: Keys, home: Path) -> None:
     file = tmp_path / "passphrase"
     file.write_text("secret\n")
@@ -236,7 +249,7 @@ def test_two_keys_sign_one_text(tmp_path: Path, keys: Keys, home: Path) -> None:
     with gpg.signing([keys.repository, own], RUNNER) as ring:
         text = b"Origin: example\n- dash\nlast: line\n"
         message, detached = ring.clear(text), ring.armored(text)
-        armored = ring.public_armored
+        armored = gpg.armor(ring.public, "PUBLIC KEY BLOCK")
     expected = {keys.repository.fingerprint, own.fingerprint}
     trusted = keyring(tmp_path, keys.repository, own)
     signed, signers = gpg.verify_clear(message, trusted, RUNNER)

@@ -76,6 +76,12 @@ def test_refs_are_resolved_to_commits(repository: Repository) -> None:
         assert resolve_ref(url, ref, project, RUNNER) == commit
 
 
+def test_a_name_with_an_end_of_line_of_unicode_is_one_name(repository: Repository) -> None:
+    commit = repository.commit({"a": "1"})
+    repository.git("tag", "one\u2028two")
+    assert resolve_ref("demo", "main", repository.root.parent, RUNNER) == commit
+
+
 def test_a_branch_wins_over_a_tag_of_the_same_name(repository: Repository) -> None:
     repository.commit({"a": "1"})
     repository.git("tag", "main")
