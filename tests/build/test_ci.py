@@ -68,6 +68,12 @@ def test_without_secrets_nothing_is_said(tmp_path: Path) -> None:
     assert run("ci-keys", "keys", cwd=tmp_path, SIGNING_KEYS="", ARCHIVE_SSH_KEY="") == ""
 
 
+def test_a_folder_that_rsync_could_not_be_told_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        run("ci-keys", "my keys", cwd=tmp_path, ARCHIVE_SSH_KEY="key")
+    assert list(tmp_path.iterdir()) == []
+
+
 def lay_out(archive: Path) -> None:
     """Make a suite with one generation, and the lock of its publishers."""
     generation = archive / ".gen/bookworm-staging/1"

@@ -150,6 +150,8 @@ def test_lintian_finds_nothing(tools: Project) -> None:
 def test_the_suite_is_signed_and_verified_as_the_others(tools: Project) -> None:
     assert "good: bookworm-tools: " in tools.need("archive", "verify").stdout
     assert "bookworm-tools: nothing to do" in tools.need("refresh", "--dry-run").stdout
+    only = tools.need("refresh", "--dry-run", "--channel", "tools").stdout
+    assert only.splitlines() == ["bookworm-tools: nothing to do"]
     signed_anew = tools.need("refresh", "--force").stdout
     assert re.search(r"^bookworm-tools in .*: signed, generation 2$", signed_anew, re.MULTILINE)
     (signed,) = (tools.dist / "apt/pool").rglob("debstack_*.deb")

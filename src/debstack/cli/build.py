@@ -18,7 +18,7 @@ from debstack.pipeline.rooted import needs_root
 
 
 @click.command(short_help="Build the packages of the locked release.")
-@click.argument("packages", nargs=-1, metavar="[COMPONENT]...")
+@click.argument("packages", nargs=-1, metavar="[PACKAGE]...")
 @click.option("--target", "target_name", metavar="NAME|all",
               help="Debian release to build for (default: this machine's).")  # fmt: skip
 @click.option("--in-root", is_flag=True,
@@ -43,7 +43,7 @@ def command(
     verbose: bool,
     vendor: Path | None,
 ) -> None:
-    """Build the packages of the locked release (or only COMPONENT...) into dist/<release>.
+    """Build the packages of the locked release (or only PACKAGE...) into dist/<release>.
 
     What is there already with the same inputs is not built again. For another Debian release than
     this machine's it is built in a clean root of that release, and signed outside.

@@ -179,5 +179,5 @@ def _warn_of_private_keys(project: Project) -> None:
         if path.is_file() and b"PRIVATE KEY BLOCK-----" in path.read_bytes():
             project.log.warn(
                 f"{path} holds a PRIVATE key: take it out of the repository and its history, and"
-                " replace it: debstack key rotate"
+                " replace it: debstack key rotate ROLE"
             )

@@ -82,6 +82,7 @@ class Project:
             self.log.warn(
                 "signing with DEVELOPMENT KEYS of this machine, kept in build/keys: good for trying"
                 " things out, refused by production channels. Make your own: debstack key new"
+                " package; debstack key new repository"
             )
         return loaded
 

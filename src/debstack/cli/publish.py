@@ -29,8 +29,8 @@ def command(
 ) -> None:
     """Publish a built release in the apt repository dist/apt.
 
-    RELEASE is a folder below dist/; by default the locked release's. Releases come to a production
-    channel by `debstack promote`.
+    RELEASE is the path of a built release, such as dist/2026.11.23.1; by default the locked one's.
+    Releases come to a production channel by `debstack promote`.
     """
     channel = project.channel(channel_name)
     targets = project.targets(target_name)

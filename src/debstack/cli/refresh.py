@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from debstack.cli.project import Project, pass_project
+from debstack.model.definition import TOOLS, Channel
 from debstack.pipeline.each_suite import demand_no_failure
 
 
 @click.command(short_help="Sign the channels anew before they expire.")
-@click.option("--channel", "channel_name", help="Channel to sign (default: all of them).")
+@click.option("--channel", "channel_name", help="Channel to sign, or tools (default: all of them).")
 @click.option("--force", is_flag=True, help="Even if more than half of the validity is left.")
 @click.option("--dry-run", is_flag=True, help="Show which would be signed, and end.")
 @pass_project
@@ -17,12 +18,12 @@ def command(project: Project, channel_name: str | None, force: bool, dry_run: bo
     """Sign the channels anew before they expire; what they offer stays the same.
 
     A channel is signed when half of its validity is over, when other keys are to sign it, or when
-    its description changed. Run it daily from a timer, and copy the repository afterwards. One that
+    its description changed. Run it once a week, and copy the repository afterwards. One that
     cannot be signed is an error at the end, after the others; with a channel's key on another
-    machine, name on each the channel that it signs.
+    machine, name on each what it signs. `tools` is the suite of debstack's own package.
     """
     channels = project.channels
-    channel = project.channel(channel_name) if channel_name else None
+    channel = _channel(project, channel_name) if channel_name else None
     if dry_run:
         plans, failures = channels.plan_refresh(force=force, channel=channel)
         for plan in plans:
@@ -35,3 +36,7 @@ def command(project: Project, channel_name: str | None, force: bool, dry_run: bo
         click.echo(f"{done.suite} in {project.archive}: {what}")
     project.write_page()
     demand_no_failure("not signed", failures)
+
+
+def _channel(project: Project, name: str) -> Channel:
+    return TOOLS if name == TOOLS.name else project.channel(name)

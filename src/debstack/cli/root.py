@@ -34,8 +34,8 @@ class _Commands(click.Group):
 @click.command(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 2 wrong usage, 4 definitions, 5 lock, 6 source, 7 dependency,"
-    " 8 build, 9 start, 10 signing, 11 archive, 12 missing tool, 13 advisories found,"
+    epilog="Exit codes: 0 done, 2 wrong usage, 3 file or disk, 4 definitions, 5 lock, 6 source,"
+    " 7 dependency, 8 build, 9 start, 10 signing, 11 archive, 12 missing tool, 13 advisories found,"
     " 14 advisories could not be looked at, 15 not the same when built again.",
 )
 @click.option(

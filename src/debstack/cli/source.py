@@ -22,7 +22,7 @@ from debstack.pipeline.source import discard_unfinished, source
 def command(
     project: Project, packages: tuple[str, ...], target_names: tuple[str, ...], vendor: Path | None
 ) -> None:
-    """Write the source packages of the release (or only PACKAGE...) into dist/source/<release>.
+    """Write the release's source packages (or only PACKAGE...) into dist/source/<release>/<target>.
 
     They hold the commits' files, every wheel, uv and debstack itself: `dpkg-buildpackage` and
     `sbuild` make the same unsigned packages from them, without a network and without debstack.
