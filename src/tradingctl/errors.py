@@ -15,7 +15,7 @@
     +-- WindowError            5   an upgrade at a time at which the administrator wants none
     +-- BusyError              5   another program is changing the installed packages
     +-- VetoError              5   an installation may not begin
-    +-- UntrustedError         5   a package is not one that the package key has signed
+    |   +-- UntrustedError     5   a package is not one that the package key has signed
     +-- NoSpaceError           5   a file system is too full for an installation
     +-- NoReleaseError         5   the archive has no such release
     +-- StoreError             5   a release is not kept, or not whole

@@ -49,7 +49,8 @@ def refusal(paths: Paths, mode: str, where: str = "") -> Refusal | None:
         f"{VARIABLE} is {shown(mode)}{f' in {where}' if where else ''}, and this machine is"
         f" {machine} by {paths.shown(paths.environment)}: only {SAFE} is started here{but}"
     )
-    if shown(mode) != mode:
+    # A blank at its end is none in the file that allows a mode.
+    if shown(mode) != mode.strip():
         return Refusal(reason, f"grep -n {VARIABLE} {where or paths.shown(paths.settings) + '/*'}")
     return Refusal(
         reason,

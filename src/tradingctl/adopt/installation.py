@@ -190,10 +190,12 @@ def _give_back(
         given = undo.give_back(server, inventory, last, State.REVERSING, start)
     except (TradingError, OSError) as error:
         said = getattr(error, "message", str(error))
+        undo_again = "tradingctl adopt --undo"
+        first = getattr(error, "next_command", "")
         history.record(server, "adoption-stuck", last.release, said)
         raise AdoptionError(
             f"{why}; and what was installed by hand could not be put back: {said}",
-            f"{getattr(error, 'next_command', '')}  # then: tradingctl adopt --undo".strip(),
+            f"{first}  # then: {undo_again}" if first else undo_again,
         ) from error
     detail = "; ".join([why, *(f"{name} does not run" for name in given.failed)])
     history.record(server, "adoption-reversed", last.release, detail, check)

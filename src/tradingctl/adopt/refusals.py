@@ -61,14 +61,14 @@ def find(survey: Survey, steps: Sequence[Step], paths: Paths, retry: str) -> Ite
     for settings in survey.settings:
         if settings.disputed:
             names = ", ".join(settings.disputed)
-            files = " ".join(_unit_files(survey, settings.component))
+            files = shlex.join(_unit_files(survey, settings.component))
             yield Refusal(
                 f"the units of {settings.component} disagree about {names}, and the packaged ones"
                 " share their settings",
                 f"grep -n {settings.disputed[0]} {files}  # make them agree, then: {retry}",
             )
         for each in settings.undecided:
-            files = " ".join(_unit_files(survey, settings.component))
+            files = shlex.join(_unit_files(survey, settings.component))
             yield Refusal(
                 f"the units of {settings.component} have a specifier in {each}; what systemd makes"
                 " of it would be lost",
@@ -102,7 +102,7 @@ def _unfound(survey: Survey, database: Unfound, retry: str) -> Refusal:
     found = next(each for each in survey.settings if each.component == database.component)
     named = f"by {database.variable}, {database.reason}" if database.variable else database.reason
     where = database.variable or "WorkingDirectory"
-    files = " ".join(dict.fromkeys([*found.files, *_unit_files(survey, database.component)]))
+    files = shlex.join(dict.fromkeys([*found.files, *_unit_files(survey, database.component)]))
     return Refusal(
         f"which file {database.name} of {database.component} is cannot be decided: {named}",
         f"grep -n {where} {files}  # make it name the database in use, then: {retry}",
@@ -192,7 +192,8 @@ def _elsewhere(unit: UnitFile, tree: Tree | None, retry: str) -> Iterator[Refusa
     if unit.runs_in(tree.names if tree else [place]):
         return
     folder = unit.folder or "a directory that it does not name"
-    link = f"ln -s {unit.folder or 'DIRECTORY'} {place} && {retry}"
+    target = shlex.quote(str(unit.folder)) if unit.folder else "DIRECTORY"
+    link = f"ln -s {target} {place} && {retry}"
     if tree is None:
         yield Refusal(
             f"{unit.file} runs in {folder}, and there is no {place}: where its data lies cannot be"

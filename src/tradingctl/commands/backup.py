@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -226,8 +227,9 @@ def _report(server: Server, restored: Restored) -> int:
 def _undo(path: str, aside: tuple[str, ...], is_database: bool) -> Iterator[str]:
     if aside and is_database:
         # A log that a stopped service left must not be found beside the other database.
-        move = f"[ ! -e {path}$s ] || mv {path}$s {path}.restored$s"
+        old, new = shlex.quote(path), shlex.quote(f"{path}.restored")
+        move = f"[ ! -e {old}$s ] || mv {old}$s {new}$s"
         yield f'for s in "" {" ".join(replace.SIDE_FILES)}; do {move}; done'
     for file in aside:
         suffix = next((each for each in replace.SIDE_FILES if file.endswith(each)), "")
-        yield f"mv {file} {path}{suffix}"
+        yield shlex.join(["mv", file, f"{path}{suffix}"])

@@ -41,7 +41,7 @@ def _keep(server: Server, inventory: Inventory, verified_at: str) -> bool:
     except (TradingError, OSError) as error:
         why = error.message if isinstance(error, TradingError) else str(error)
         server.warn(f"WARNING: release {inventory.release} is not kept for a rollback: {why}")
-        if isinstance(error, TradingError):
+        if isinstance(error, TradingError) and error.next_command:
             server.warn(f"  next: {error.next_command}")
         record(server, "not-kept", inventory.release, why)
         return False

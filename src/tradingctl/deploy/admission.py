@@ -84,7 +84,7 @@ def _trusted(server: Server, wanted: Sequence[Arrival]) -> Iterator[PackageKeys]
                 f"{KEYRING} is not installed: nobody knows who may sign"
                 f" {next(each.package for each in wanted if each.package != KEYRING)};"
                 " nothing was changed",
-                f"apt-get install {KEYRING}, after comparing the archive's fingerprint",
+                f"apt-get install {KEYRING}  # and compare the archive's fingerprint",
             )
         coming = []
     with tempfile.TemporaryDirectory(prefix="tradingctl-") as folder:
@@ -115,5 +115,5 @@ def _require(server: Server, arrival: Arrival, keys: PackageKeys) -> None:
 
 def _next(arrival: Arrival) -> str:
     if arrival.package == KEYRING:
-        return f"apt-cache madison {KEYRING}; an earlier version may introduce the new key"
-    return f"apt-get install {KEYRING}; where it comes from: apt-cache policy {arrival.package}"
+        return f"apt-cache madison {KEYRING}  # an earlier version may introduce the new key"
+    return f"apt-get install {KEYRING}  # and see apt-cache policy {arrival.package}"

@@ -45,7 +45,7 @@ def test_planning_is_allowed_everywhere(
     assert worker.err.getvalue() == ""
 
 
-@pytest.mark.parametrize("mode", ["paper-send", "live", "Plan-Only", "plan-only "])
+@pytest.mark.parametrize("mode", ["paper-send", "live", "Plan-Only"])
 @pytest.mark.parametrize("environment", ["staging", "dev", "", None])
 def test_every_other_mode_is_for_production(
     worker: Machine, environment: str | None, mode: str
@@ -60,6 +60,12 @@ def test_every_other_mode_is_for_production(
     assert f"echo {mode} > /etc/trading/orders-on-staging" in said
     worker.write(ENVIRONMENT, "TRADING_ENVIRONMENT=production\n")
     assert start(worker, mode) == 0
+
+
+def test_a_blank_at_the_end_of_a_mode_is_to_be_looked_for(worker: Machine) -> None:
+    worker.write(ENVIRONMENT, "TRADING_ENVIRONMENT=staging\n")
+    assert start(worker, "plan-only ") == 5
+    assert "next: grep -n AT_WORKER_MODE /etc/trading/*\n" in worker.err.getvalue()
 
 
 def test_a_mode_that_is_no_word_is_not_said(worker: Machine) -> None:

@@ -336,6 +336,17 @@ def test_settings_stay_unless_asked_for_and_are_then_kept_aside(running: Machine
     assert aside.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_way_back_of_a_file_with_a_blank_in_its_name_can_be_typed(running: Machine) -> None:
+    notes = running.write("etc/trading/my notes.env", "A=old\n")
+    take(running)
+    notes.write_text("A=new\n")
+    assert call(running, "--settings") == 0
+    undo = running.out.getvalue().partition("to undo it:\n")[2].splitlines()
+    script = "\n".join(each for each in undo if not each.startswith("  systemctl"))
+    subprocess.run(["/bin/sh", "-euc", script], check=True)
+    assert notes.read_text() == "A=new\n"
+
+
 def test_links_among_the_settings_come_back(running: Machine) -> None:
     elsewhere = running.write("srv/api.env", "TOKEN=t\n")
     link = running.paths.secrets / "api.env"
