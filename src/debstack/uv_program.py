@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from debstack.errors import DependencyError, ToolMissingError
-from debstack.model.uv import PROGRAM
+from debstack.model.uv import PROGRAM, VERSION
 
 PACKAGED = Path("/usr/lib/debstack/uv")
 """Where debstack's own Debian package has it."""
@@ -22,7 +22,7 @@ def find_uv() -> Path:
     except ImportError:
         if PACKAGED.is_file():
             return PACKAGED
-        raise ToolMissingError("uv is not installed", hint="pip install uv") from None
+        raise ToolMissingError("uv is not installed", hint=f"pip install uv=={VERSION}") from None
     # It asks sysconfig, which several threads at once may see half filled.
     with _LOOKING_FOR_UV:
         return Path(find_uv_bin())

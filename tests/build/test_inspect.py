@@ -107,7 +107,7 @@ def test_a_package_alone_is_verified_with_a_key_and_nothing_else(
 ) -> None:
     keyring = tmp_path / "key.asc"
     with gpg.signing([package_key(built.project)], RUNNER) as ring:
-        keyring.write_bytes(ring.public_armored)
+        keyring.write_bytes(gpg.armor(ring.public, "PUBLIC KEY BLOCK"))
     run, states = elsewhere(alone, tmp_path).inspect("--keyring", str(keyring))
     assert run.returncode == 0
     assert {what for what, state in states.items() if state == "verified"} == COMPONENT - AT_HAND

@@ -36,7 +36,7 @@ class Channel:
 
 
 TOOLS = Channel("tools", production=False)
-"""Where build machines find debstack: not a channel of releases, and no name for one."""
+"""Where build machines find debstack: no channel of releases, and none may have its name."""
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,6 @@ class Signers:
 
     roles: Mapping[str, Role] = field(default_factory=dict)
 
-    def of_channel(self, channel: str) -> str:
-        """Return the name of the role that signs a channel."""
-        return channel if channel in self.roles and channel != PACKAGE else REPOSITORY
-
     def require_channels(self, channels: Collection[str]) -> None:
         """Raise DefinitionError if a role is none of these channels, or a channel is a role."""
         known = {PACKAGE, REPOSITORY, *channels}

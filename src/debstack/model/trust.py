@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,11 +57,6 @@ def shown(ref: str) -> str:
         if ref.startswith(prefix):
             return f"{word} {ref.removeprefix(prefix)}"
     return ref
-
-
-def signer_files(sources: Collection[Source]) -> tuple[str, ...]:
-    """Return every file of public keys that ``sources`` name, below packaging/."""
-    return tuple(sorted({each for source in sources for each in source.trust.signers}))
 
 
 def _either(ref: str) -> tuple[str, ...]:

@@ -10,8 +10,6 @@ import pytest
 
 from debstack.accounting.tar_stream import Entry, UnreadableTarError, entries
 
-Members = list[tuple[str, bytes | None, bytes]]
-
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, content: bytes = b"", link: str = "") -> (
     tuple[tarfile.TarInfo, bytes]
