@@ -277,6 +277,8 @@ root, build, point, *debs = sys.argv[1:]
 keys, counter = load(Path(build), {}, Runner()), itertools.count(1)
 def dying(call):
     def wrapper(*args, **kwargs):
+        if any(os.path.basename(str(each)).startswith("S.gpg") for each in args):
+            return call(*args, **kwargs)  # the agent removes its sockets when it gets to it
         number = next(counter)  # in one step: fsync is called by several threads
         print("call", *map(str, args), flush=True)
         if number == int(point):

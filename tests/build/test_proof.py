@@ -94,7 +94,7 @@ def test_a_wrong_answer_of_a_health_check_fails(
     unit = replace(described.units[0], checks=(check,))
     spoilt = replace(described, units=(unit, *described.units[1:]))
     impatient = replace(
-        component, units=(replace(component.units[0], deadline=4.0), *component.units[1:])
+        component, units=(replace(component.units[0], deadline=15.0), *component.units[1:])
     )
     with pytest.raises(StartError, match=f"{NAME} does not start") as caught:
         prove(impatient, spoilt, payload, "3.11", isolate=isolate, runner=Runner())
@@ -106,7 +106,7 @@ def test_a_wrong_answer_of_a_health_check_fails(
 def test_a_service_that_runs_another_commit_fails(
     payload: Path, component: Component, described: Description
 ) -> None:
-    impatient = replace(component, units=(replace(component.units[0], deadline=4.0),))
+    impatient = replace(component, units=(replace(component.units[0], deadline=15.0),))
     with pytest.raises(StartError) as caught:
         prove(
             impatient, replace(described, commit="0" * 40), payload, "3.11",

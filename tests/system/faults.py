@@ -97,5 +97,5 @@ def _await(machine: Machine, watch: Started, started: Started, moment: str) -> N
     )
     if not watch.ended:  # the command may have ended of what the watch did, just before it ended
         with contextlib.suppress(TimeoutError):
-            machine.wait_until(lambda: watch.ended, 2, "the watch")
+            machine.wait_until(lambda: watch.ended, 20, "the watch")
     assert watch.ended, f"{moment!r} did not come before the end:\n{started.output()}"

@@ -224,16 +224,16 @@ def save_hand_made(base: Path, project: Project, folder: Path) -> HandMade:
 
 
 @contextlib.contextmanager
-def hand_made_server(hand_made: HandMade, project: Project) -> Iterator[Machine]:
+def hand_made_server(hand_made: HandMade, project: Project, **options: Any) -> Iterator[Machine]:
     """Give a booted machine on which everything runs as it was laid out by hand.
 
-    It sees the archive of ``project``.
+    It sees the archive of ``project``. ``options`` are those of Machine.
     """
     with tempfile.TemporaryDirectory(dir=hand_made.disk.parent) as folder:
         disk = Path(folder) / "disk"
         _run("cp", "-a", str(hand_made.disk), str(disk))
         binds = {ARCHIVE: project.archive}
-        with Machine(hand_made.snapshot, binds=binds, shares={DISK: disk}) as machine:
+        with Machine(hand_made.snapshot, binds=binds, shares={DISK: disk}, **options) as machine:
             machine.boot()
             await_by_hand(machine)
             yield machine
@@ -254,6 +254,8 @@ def lay_out(machine: Machine, project: Project) -> None:
         machine.write(CRONTAB, (files / "crontabs" / ADMIN).read_text())
     machine.chroot_run("sh", "-euc", _SET_UP, "sh", ADMIN, DISK, *components)
     machine.chroot_run("systemctl", "enable", *(f"{unit}.service" for unit in UNITS))
+    # The crontab is to be read; what it does at its hour would change what is compared.
+    machine.chroot_run("systemctl", "mask", "cron.service")
 
 
 def _check_out(project: Project, component: str, target: Path) -> None:

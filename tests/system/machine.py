@@ -79,7 +79,7 @@ COMMAND_ENVIRONMENT = {
 }
 """The whole environment of a command in a machine, before what the caller adds."""
 
-BOOT_SECONDS = 90.0
+BOOT_SECONDS = 300.0  # it may go on with an installation, or finish a restore
 COMMAND_SECONDS = 120.0
 END_SECONDS = 60.0
 MEMORY_UPPER_SIZE = "6G"
@@ -103,7 +103,7 @@ _REBOOT_STATUS = 133  # systemd-nspawn --keep-unit ends with it when the contain
 _RECIPE_REVISION = 1  # raise it when _make_root or _finish_root changes
 _VARIANT = "minbase"
 # Timers that would take the dpkg lock at a random time of day.
-_MASKED_UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer")
+_MASKED_UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer")
 
 # $2 are the layers of the base, the uppermost first, with colons between them.
 _HOLDER_SCRIPT = """
@@ -461,9 +461,10 @@ class Machine:
 
     `binds` maps a path in the machine to a host folder that is visible there read-only, `shares`
     to one that the machine may write to, whatever becomes of its own disk.
-    `storage` says where changes are kept, `overlay=False` forces a full copy of the base (on
-    disk), which is also the fallback where the kernel refuses the overlay; `how` tells which it
-    became, `identity` is unique to the machine and names its folder and its control groups.
+    `storage` says where changes are kept, `size` how much of them in memory, `overlay=False`
+    forces a full copy of the base (on disk), which is also the fallback where the kernel refuses
+    the overlay; `how` tells which it became, `identity` is unique to the machine and names its
+    folder and its control groups.
     """
 
     def __init__(
@@ -474,6 +475,7 @@ class Machine:
         binds: Mapping[str, Path] | None = None,
         shares: Mapping[str, Path] | None = None,
         storage: Storage = "auto",
+        size: str = MEMORY_UPPER_SIZE,
         overlay: bool = True,
     ) -> None:
         self.base = base if isinstance(base, Snapshot) else Snapshot((base,))
@@ -481,6 +483,7 @@ class Machine:
         self.binds = {target: source.resolve() for target, source in (binds or {}).items()}
         self.shares = {target: source.resolve() for target, source in (shares or {}).items()}
         self.storage = _chosen_storage(storage) if overlay else "disk"
+        self._size = size
         self.how = ""
         self.identity = ""
         self._overlay = overlay
@@ -756,6 +759,7 @@ class Machine:
         """Return the last lines of the journal, of one unit or of all; errors as of `run`."""
         selected = [f"--unit={unit}"] if unit is not None else []
         command = ("journalctl", "--no-pager", "--output=short-precise", f"--lines={lines}")
+        self.run("journalctl", "--sync")  # what a unit said last may still be under way
         return self.run(*command, *selected).stdout
 
     def console(self, characters: int = CONSOLE_CHARACTERS) -> str:
@@ -785,7 +789,7 @@ class Machine:
                 [
                     *(_tool("unshare"), *_NAMESPACES, "--", _tool("sh"), "-euc", _HOLDER_SCRIPT),
                     *("holder", str(self._state), layers, self.storage),
-                    *(MEMORY_UPPER_SIZE, "yes" if self._overlay else "no"),
+                    *(self._size, "yes" if self._overlay else "no"),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -874,7 +878,9 @@ class Machine:
 
     def _settled_state(self) -> str:
         """Return systemd's state if it has finished starting units, else an empty text."""
-        asked = self.run("systemctl", "is-system-running", "--wait", check=False)
+        asked = self.run(
+            "systemctl", "is-system-running", "--wait", check=False, timeout=BOOT_SECONDS
+        )
         state = asked.stdout.strip()
         self._last_answer = asked.output.strip()
         return state if state in ("running", "degraded") else ""
@@ -1060,7 +1066,7 @@ def _machine_directory() -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         with _locked(machines.parent / "machines.lock"):
             for old in machines.iterdir():
-                with contextlib.suppress(BlockingIOError), _folder_lock(old):
+                with contextlib.suppress(BlockingIOError, FileNotFoundError), _folder_lock(old):
                     _remove_remains(old)
             directory = Path(tempfile.mkdtemp(prefix="debstack-", dir=machines))
             stack.enter_context(_folder_lock(directory))

@@ -7,7 +7,15 @@ from typing import Any
 
 from tests.system.machine import Machine
 from tests.system.project import Project
-from tests.system.stack import PACKAGES, assert_healthy, command, installed, last_good, tradingctl
+from tests.system.stack import (
+    APT_SECONDS,
+    PACKAGES,
+    assert_healthy,
+    command,
+    installed,
+    last_good,
+    tradingctl,
+)
 
 RECORD = "/var/lib/trading/transaction/record.json"
 BLOCKED = "/etc/apt/preferences.d/traderunner-blocked.pref"
@@ -26,7 +34,7 @@ def await_settled(machine: Machine) -> None:
         shown = machine.systemctl_show("trading-rollback.service", "ActiveState")
         return not exists(machine, RECORD) and shown["ActiveState"] in ("inactive", "failed")
 
-    machine.wait_until(settled, 60, "the end of the installation")
+    machine.wait_until(settled, APT_SECONDS, "the end of the installation")
 
 
 def versions_of(project: Project, release: str) -> dict[str, str]:

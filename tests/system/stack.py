@@ -69,13 +69,13 @@ def save_installed(base: Path, project: Project, folder: Path) -> Snapshot:
 
 
 @contextlib.contextmanager
-def installed_server(installed: Snapshot, project: Project) -> Iterator[Machine]:
+def installed_server(installed: Snapshot, project: Project, **options: Any) -> Iterator[Machine]:
     """Give a booted machine with what the snapshot has installed, up and healthy.
 
     It sees the archive of ``project``, which has the keys of what is installed and may have newer
-    releases: :func:`install_stack` is the upgrade.
+    releases: :func:`install_stack` is the upgrade. ``options`` are those of Machine.
     """
-    with Machine(installed, binds={ARCHIVE: project.archive}) as machine:
+    with Machine(installed, binds={ARCHIVE: project.archive}, **options) as machine:
         machine.boot()
         yield machine
 
@@ -95,8 +95,20 @@ def apt(machine: Machine, *arguments: str, check: bool = True) -> Result:
         check=check,
         timeout=APT_SECONDS,
     )
+    if machine.booted:
+        await_idle(machine)
     # apt gives dpkg a terminal, whose lines end in two characters.
     return replace(done, stdout=done.stdout.replace("\r\n", "\n"))
+
+
+def await_idle(machine: Machine) -> None:
+    """Wait until nobody sees to an installation: who does holds dpkg's lock for a moment more."""
+    unit = "trading-rollback.service"
+
+    def idle() -> bool:
+        return machine.systemctl_show(unit, "ActiveState")["ActiveState"] in ("inactive", "failed")
+
+    machine.wait_until(idle, APT_SECONDS, f"the end of {unit}")
 
 
 def install_keyring(machine: Machine, project: Project) -> None:
@@ -113,7 +125,8 @@ def install_stack(machine: Machine, check: bool = True) -> Result:
 
 def tradingctl(machine: Machine, *arguments: str, user: str = "root") -> Result:
     """Run tradingctl as a user, whatever its exit code."""
-    return command(machine, "runuser", "-u", user, "--", "tradingctl", *arguments, check=False)
+    words = ("runuser", "-u", user, "--", "tradingctl", *arguments)
+    return command(machine, *words, check=False, timeout=APT_SECONDS)
 
 
 def assert_healthy(machine: Machine) -> None:

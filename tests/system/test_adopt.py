@@ -260,7 +260,7 @@ def test_purge_after_an_undo_leaves_everything_by_hand(hand_made: HandMade, slim
         assert undone.returncode == 0, undone.output
         # dpkg's helper knows the links that enable the units since then.
         packages = ["traderunner-stack", "automatictrader-api", "marketdata-stream", "traderunner"]
-        machine.run("apt-get", "install", "--reinstall", "--yes", *packages[1:])
+        apt(machine, "install", "--reinstall", *packages[1:])
         apt(machine, "purge", "--allow-remove-essential", *packages, "traderunner-common")
         settings = [f"/etc/trading/{component}.env" for component in packages[1:]]
         assert set(look_at(machine).differs(before)) <= set(settings)

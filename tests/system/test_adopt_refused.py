@@ -50,7 +50,8 @@ def assert_taken_over(machine: Machine, project: Project) -> None:
 
 
 def test_too_little_room(hand_made: HandMade, slim: Project) -> None:
-    with hand_made_server(hand_made, slim) as machine:
+    # In memory, of a size of its own: a full disk of this machine's would fail other tests.
+    with hand_made_server(hand_made, slim, storage="memory", size="4G") as machine:
         say_production(machine)
         # Room for the packages, and none for what the databases need.
         notes = "CREATE TABLE notes (x); INSERT INTO notes VALUES (zeroblob(400000000))"

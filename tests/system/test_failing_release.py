@@ -15,6 +15,7 @@ from tests.system.machine import Machine
 from tests.system.project import Project
 from tests.system.rollback import await_settled
 from tests.system.stack import (
+    APT_SECONDS,
     UNITS,
     active_units,
     assert_healthy,
@@ -69,7 +70,7 @@ def test_bad_answer_is_shown_with_what_was_expected(os_base: Path, releases: Rel
         assert tradingctl(machine, "verify").returncode == 3
         machine.wait_until(
             lambda: "NO ROLLBACK: no release was verified on this server before"
-            in machine.journal("trading-rollback.service"), 30, "the end of the installation"
+            in machine.journal("trading-rollback.service"), 120, "the end of the installation"
         )  # fmt: skip
         assert "could not be taken back" in tradingctl(machine, "status").stdout
 
@@ -108,5 +109,5 @@ def test_port_held_by_another_process_names_the_holder(os_base: Path, slim: Proj
 def mend_and_configure(machine: Machine) -> None:
     """Take the cause away, as an administrator would, and have dpkg go on."""
     machine.run("systemctl", "stop", "squatter.service")
-    machine.run("dpkg", "--configure", "-a")
+    machine.run("dpkg", "--configure", "-a", timeout=APT_SECONDS)
     await_settled(machine)

@@ -89,7 +89,7 @@ def test_one_component_alone_is_taken_back(installed_slim: Snapshot, releases: R
         try_release(machine, "dpkg -i /root/one.deb")
         assert_in_service(machine, project, first)
         assert events(machine)[-1] == ("rolled-back", first)
-        refused = machine.run("apt-get", "-y", "install", "/root/one.deb", check=False)
+        refused = apt(machine, "install", "/root/one.deb", check=False)
         assert refused.returncode == 100
         assert_in_service(machine, project, first)
 

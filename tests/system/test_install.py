@@ -146,15 +146,21 @@ def test_dashboard_shows_signals_from_the_legacy_path(trader: Machine) -> None:
         found = rows(trader, SIGNALS_DB, "SELECT at FROM signals ORDER BY id DESC LIMIT 1")
         return str(found[0]["at"]) if found else ""
 
-    signal = trader.wait_until(newest, 30, "a signal")
+    trader.wait_until(newest, 30, "a signal")
     real = "/var/lib/trading/marketdata-stream/data/signals.db"
     assert trader.run("readlink", "-f", SIGNALS_DB).stdout.strip() == real
     trader.sh(f"sed -i /MARKETDATA_TICK_SEC/d {overrides}")
     trader.run("systemctl", "restart", "marketdata-stream.service")
-    page = trader.http(f"{DASHBOARD}/_dash-layout", auth=dashboard_login(trader)).text
+    assert trader.wait_until(newest, 30, "a signal")
+
+    def shown() -> str:
+        signal = newest()
+        page = trader.http(f"{DASHBOARD}/_dash-layout", auth=dashboard_login(trader)).text
+        return page if signal in page else ""
+
+    page = trader.wait_until(shown, 30, "the newest signal on the page")
     assert "cannot be read" not in page
     assert "no signals yet" not in page
-    assert signal in page or newest() in page
 
 
 def test_order_intent_is_stored_once_planned_and_never_sent(trader: Machine) -> None:
@@ -327,7 +333,8 @@ def test_reboot_brings_everything_back(trader: Machine) -> None:
     assert_healthy(trader)
     assert active_units(trader) == list(UNITS)
     assert intents(trader) == before
-    assert rows(trader, SIGNALS_DB, "SELECT count(*) AS n FROM signals")[0]["n"] > 0
+    counted = "SELECT count(*) AS n FROM signals"
+    trader.wait_until(lambda: rows(trader, SIGNALS_DB, counted)[0]["n"] > 0, 90, "a signal")
 
 
 def test_the_same_release_is_healthy_on_the_next_debian(

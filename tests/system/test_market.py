@@ -15,8 +15,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from tests.system.machine import Machine, Result, Snapshot
 from tests.system.project import Project
+from tests.system.slim import DEADLINE
 from tests.system.stack import (
     API,
+    APT_SECONDS,
     KEYRING,
     PACKAGES,
     UNITS,
@@ -64,7 +66,12 @@ def trader(installed_slim: Snapshot, slim: Project) -> Iterator[Machine]:
 
 
 def await_broker(machine: Machine) -> None:
-    """Start what listens where a broker would, and wait until it does."""
+    """Start what listens where a broker would, and wait until it does.
+
+    One of before a reboot must have heard nothing.
+    """
+    assert machine.run("cat", "/root/orders", check=False).stdout == ""
+    machine.run("rm", "-f", "/root/orders")
     machine.run("systemd-run", "--quiet", "--unit=broker", "python3", "-c", BROKER)
 
     def listening() -> bool:
@@ -79,6 +86,13 @@ def close_the_exchange(machine: Machine, more: str = "") -> None:
     days = "".join(f"{today + timedelta(days)}  # closed\n" for days in (0, 1))
     machine.write("/etc/trading/days", days)
     machine.write(DEPLOY_CONF, f"HOLIDAYS_FILE=/etc/trading/days\n{more}")
+
+
+def no_close_is_near() -> bool:
+    """Tell whether no session of the exchange ends within the next three minutes."""
+    now = datetime.now(NEW_YORK)
+    closes = (now.replace(hour=hour, minute=0, second=0, microsecond=0) for hour in (13, 16))
+    return not any(timedelta(0) < close - now < timedelta(minutes=3) for close in closes)
 
 
 def events(machine: Machine) -> list[str]:
@@ -117,6 +131,7 @@ def test_timers_are_there_and_disabled_until_wanted(trader: Machine) -> None:
     assert "deploy.conf" not in tradingctl(trader, "status").output
     trader.run("rm", DEPLOY_CONF)
 
+    trader.wait_until(no_close_is_near, 300, "the exchange's close")
     trader.run("systemctl", "enable", "--now", *TIMERS)
     assert enabled(trader, f"{BOOT}.service") == "enabled"
     for timer, hours in ((TIMERS[0], {"09:30"}), (TIMERS[1], {"13:00", "16:00"})):
@@ -329,7 +344,9 @@ def make_ill(machine: Machine) -> None:
     machine.run("mkdir", "-p", drop_in)
     machine.write(f"{drop_in}/ill.conf", ILLNESS)
     description = "/usr/share/trading/components/automatictrader-api.json"
-    patient = machine.read(description).replace('"deadline": 6.0', '"deadline": 90.0')
+    impatient = machine.read(description)
+    patient = impatient.replace(f'"deadline": {float(DEADLINE)}', '"deadline": 90.0')
+    assert patient != impatient
     machine.write(description, patient)
     machine.write("/root/healer.py", HEALER)
     machine.write(
@@ -389,7 +406,7 @@ def test_what_the_administrator_wrote_stays_to_the_byte(
         assert_untouched("a restart")
         apt(machine, "install", "--reinstall", *PACKAGES, KEYRING)
         assert_untouched("a reinstallation")
-        machine.run("dpkg-reconfigure", "-f", "noninteractive", *PACKAGES)
+        machine.run("dpkg-reconfigure", "-f", "noninteractive", *PACKAGES, timeout=APT_SECONDS)
         assert_untouched("dpkg-reconfigure")
         project.publish()
         install_stack(machine)

@@ -111,7 +111,8 @@ def test_too_little_room_is_a_veto_with_numbers(
     installed_slim: Snapshot, releases: Releases
 ) -> None:
     project = releases("good2")
-    with installed_server(installed_slim, project) as machine:
+    # In memory, of a size of its own: a full disk of this machine's would fail other tests.
+    with installed_server(installed_slim, project, storage="memory", size="2G") as machine:
         project.publish()
         free = int(machine.sh("df --output=avail -B1 /usr | tail -1").stdout)
         machine.run("fallocate", "-l", str(free - 100_000_000), "/root/filler")

@@ -113,7 +113,7 @@ def test_bad_answers(
     tmp_path: Path, port: int, status: int, changes: dict[str, object], said: str
 ) -> None:
     web = unit(tmp_path, *server(tmp_path, port, status), checks=(check(port, **changes),),
-               deadline=1.5)  # fmt: skip
+               deadline=5)  # fmt: skip
     code, text = run(tmp_path, web)
     assert code == 1
     assert said in text

@@ -88,8 +88,9 @@ def test_a_service_that_dribbles_is_cut_off_in_time() -> None:
         connection, _ = listener.accept()
         with connection:
             connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-            connection.settimeout(0.05)
+            connection.settimeout(5)
             connection.recv(65536)
+            connection.settimeout(0.05)
             for _ in range(60):  # three seconds, a byte each time nothing comes
                 try:
                     if not connection.recv(1):
