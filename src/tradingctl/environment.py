@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from tradingctl.backup.worker_mode import text_of
+from tradingctl.credentials import ended
 from tradingctl.deploy.history import record
 from tradingctl.description import Component
 from tradingctl.envfile import assignments, read_variables
@@ -62,10 +63,12 @@ def set_environment(server: Server, wanted: str) -> str | None:
     line = f"{VARIABLE}={wanted}\n"
     if file.exists():
         text = _text(file)
-        if _LINE.search(text):
-            text = _LINE.sub(line, text)
-        else:
-            text += line if not text or text.endswith("\n") else f"\n{line}"
+        text = _LINE.sub(line, text) if _LINE.search(text) else ended(text) + line
+        if dict(assignments(text)).get(VARIABLE) != wanted:
+            raise TradingError(
+                f"{file}: what is written around {VARIABLE} is not understood; nothing was changed",
+                f"sensible-editor {file}",
+            )
         status = file.stat()
         write_whole(file, text, status.st_mode & 0o7777, status.st_uid, status.st_gid)
     else:

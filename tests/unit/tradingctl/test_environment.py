@@ -46,6 +46,8 @@ def test_a_new_file_can_be_read_by_everybody(machine: Machine) -> None:
     [
         ("# x\nTRADING_ENVIRONMENT=staging\nA=1\n", "# x\nTRADING_ENVIRONMENT=production\nA=1\n"),
         ("A=1", "A=1\nTRADING_ENVIRONMENT=production\n"),
+        ("A=1 \\\n", "A=1 \\\n\nTRADING_ENVIRONMENT=production\n"),
+        ("A=1\\", "A=1\\\n\nTRADING_ENVIRONMENT=production\n"),
         ("  TRADING_ENVIRONMENT = 'dev'", "TRADING_ENVIRONMENT=production\n"),
     ],
 )  # fmt: skip
@@ -54,10 +56,23 @@ def test_everything_else_in_the_file_stays(machine: Machine, before: str, after:
     file.chmod(0o640)
     assert set_environment(machine.server, "production") is not None
     assert file.read_text() == after
+    assert read_environment(machine.paths) == "production"
     assert file.stat().st_mode & 0o777 == 0o640
     inode = file.stat().st_ino
     assert set_environment(machine.server, "production") is None
     assert file.stat().st_ino == inode
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["A=1 \\\nTRADING_ENVIRONMENT=staging\n", 'A="\nTRADING_ENVIRONMENT=staging\n"\n', 'A="1'],
+)
+def test_what_would_not_be_read_as_it_is_meant_is_not_written(machine: Machine, text: str) -> None:
+    file = machine.write(FILE, text)
+    assert main(["environment", "production"], machine.server) == 5
+    assert "what is written around TRADING_ENVIRONMENT is not understood" in machine.err.getvalue()
+    assert file.read_text() == text
+    assert list(read_events(machine.server)) == []
 
 
 def test_a_link_of_the_administrators_is_followed(machine: Machine) -> None:
