@@ -23,7 +23,7 @@ from tradingctl.deploy.lock import HELD
 from tradingctl.deploy.plan import Plan, Step, plan_rollback, plan_text
 from tradingctl.deploy.rollback import DPKG_SECONDS, roll_back, switch
 from tradingctl.deploy.transaction import BY_HAND, UNFINISHED, State, Transaction, untouched
-from tradingctl.deploy.versions import above
+from tradingctl.deploy.versions import above, in_order
 from tradingctl.deploy.wayout import done_text, named, stuck_text
 from tradingctl.errors import (
     AdoptionError,
@@ -242,15 +242,18 @@ def _blocks(server: Server, pending: Transaction, target: store.Kept) -> list[Bl
 
 
 def _between(server: Server, target: store.Kept, left: str) -> list[str]:
-    """Return the known versions of the stack above the target's, up to the one that is left."""
+    """Return the known versions of the stack above the target's; the one that is left is last."""
     known = {each.version for each in store.kept_releases(server.paths)} | {left}
     outcome = server.runner.run(["apt-cache", "madison", target.stack])
     known |= {line.split("|")[1].strip() for line in outcome.output.splitlines() if "|" in line}
     runner = server.runner
-    return sorted(
-        each
-        for each in known
-        if above(runner, each, target.version) and not above(runner, each, left)
+    return in_order(
+        runner,
+        (
+            each
+            for each in known
+            if above(runner, each, target.version) and not above(runner, each, left)
+        ),
     )
 
 

@@ -45,6 +45,16 @@ def test_the_versions_between_are_blocked_and_later_ones_pass(third: World) -> N
     assert third.apt("4") == 0
 
 
+def test_the_version_that_was_left_is_named_although_it_has_more_digits(world: World) -> None:
+    for release in ("9", "10"):
+        assert world.apt(release) == 0
+    world.dpkg.offered = ("10", "9", "1")
+    world.said()
+    assert world.tradingctl("rollback", "1") == 0
+    assert blocked(world) == ["9", "10"]
+    assert "To try it again: tradingctl upgrade 10" in world.said()
+
+
 def test_a_release_that_nobody_knows_any_more_is_blocked_as_well(world: World) -> None:
     world.skip = "policy-rc.d forbids to start services"
     world.apt("2")
