@@ -37,8 +37,9 @@ def add_commands(commands: Commands) -> None:
     past = commands.add("history", "show what happened to the releases", _history)
     past.add_argument("--json", action="store_true", help="print JSON, all events")
     past.add_argument(
-        "-n", type=int, default=SHOWN_EVENTS, metavar="N", help="the last N (default: %(default)s)"
-    )
+        "-n", type=_at_least_one, default=SHOWN_EVENTS, metavar="N",
+        help="the last N (default: %(default)s)",
+    )  # fmt: skip
     commands.add("recover", "bring an installation that was cut short to a good end", _recover)
     commands.add("gate", "start and verify the stack, for the postinst of traderunner-stack", _gate)
     hooked = commands.add("hook", "for apt, dpkg and the boot, which call it by themselves", _hook)
@@ -48,6 +49,12 @@ def add_commands(commands: Commands) -> None:
     hooked.add_argument(
         "words", nargs="*", metavar="WORD", help="unpack: PACKAGE VERSION; configure: COMPONENT"
     )
+
+
+def _at_least_one(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number, 1 or more, got {word!r}")
+    return int(word)
 
 
 def _upgrade(server: Server, arguments: argparse.Namespace) -> int:

@@ -97,8 +97,17 @@ def test_the_command_shows_the_last_events_and_all_as_json(machine: Machine) -> 
     assert len(shown(machine).splitlines()) == 21
     assert "r24" in shown(machine, "-n", "1")
     assert "r23" not in shown(machine, "-n", "1")
-    assert "r24" not in shown(machine, "-n", "0")
     assert len(json.loads(shown(machine, "--json"))) == 25
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "x", ""])
+def test_fewer_than_one_event_is_wrong_usage(
+    machine: Machine, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["history", "-n", number], machine.server)
+    assert raised.value.code == 2
+    assert f"expected a number, 1 or more, got {number!r}" in capsys.readouterr().err
 
 
 def test_the_log_is_found_where_the_folder_is_not_there_yet(machine: Machine) -> None:
