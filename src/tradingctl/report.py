@@ -69,8 +69,13 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def age_text(seconds: float) -> str:
-    """Return an age in its largest two units: ``3d 4h``, ``5h 2m``, ``40s``."""
+    """Return an age in its largest two units: ``3d 4h``, ``5h 2m``, ``40s``.
+
+    What is younger than now was dated by a clock that is ahead, or was.
+    """
     left = int(seconds)
+    if left < 0:
+        return f"dated {age_text(-left)} in the future"
     parts: list[str] = []
     for size, letter in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
         count, left = divmod(left, size)

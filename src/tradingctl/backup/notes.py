@@ -72,5 +72,6 @@ def _newest(server: Server) -> str:
         return ""
     if newest is None:
         return ", and there is no backup"
-    age = age_text((server.wall() - newest.at).total_seconds())
-    return f", and the newest backup is {age} old"
+    seconds = (server.wall() - newest.at).total_seconds()
+    age = age_text(seconds)
+    return f", and the newest backup is {age}" + (" old" if int(seconds) >= 0 else "")

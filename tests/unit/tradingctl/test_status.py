@@ -54,7 +54,15 @@ def test_the_status_without_systemd_and_with_a_broken_record_still_reports(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0s"), (59.9, "59s"), (3700, "1h 1m"), (90000, "1d 1h")]
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (59.9, "59s"),
+        (3700, "1h 1m"),
+        (90000, "1d 1h"),
+        (-0.5, "0s"),
+        (-3600, "dated 1h 0m in the future"),
+    ],
 )
 def test_an_age_is_told_in_its_largest_two_units(seconds: float, text: str) -> None:
     assert age_text(seconds) == text
