@@ -195,7 +195,8 @@ def _write(paths: Paths, adoptions: tuple[Adoption, ...]) -> None:
     if made:
         sync_directory(paths.state)
     data = {"schema": SCHEMA, "adoptions": [asdict(each) for each in adoptions]}
-    text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    # In ASCII: what is taken over may have a name that is not UTF-8.
+    text = json.dumps(data, indent=2, sort_keys=True) + "\n"
     write_whole(paths.adoption_record, text, 0o644)
 
 

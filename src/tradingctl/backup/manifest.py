@@ -93,7 +93,8 @@ class Backup:
 
     def to_json(self) -> str:
         """Return the text of the manifest."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        # In ASCII: a file below /etc/trading may have a name that is not UTF-8.
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
 
 
 def parse(text: str, origin: str) -> Backup:

@@ -58,14 +58,21 @@ def record(
             # must not swallow the next.
             size = os.fstat(descriptor).st_size
             start = "\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else ""
-            os.write(descriptor, f"{start}{line}\n".encode())
+            os.write(descriptor, _encoded(f"{start}{line}\n"))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
         server.warn(f"warning: {path}: {error.strerror}; the event is in the journal alone")
     said = " ".join(filter(None, (event, release, detail, f"by {entry.by}")))
+    # For the journal is UTF-8 whatever the locale is.
+    said = os.fsdecode(_encoded(said))
     server.runner.run(["logger", "-t", "tradingctl", "-p", "user.notice", "--", said])
+
+
+def _encoded(text: str) -> bytes:
+    """Return ``text`` in UTF-8, of a name that is not UTF-8 each sign as JSON has it."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def read_events(server: Server) -> Iterator[Event]:

@@ -347,6 +347,24 @@ def test_the_way_back_of_a_file_with_a_blank_in_its_name_can_be_typed(running: M
     assert notes.read_text() == "A=new\n"
 
 
+def test_settings_come_back_whatever_their_names_are(running: Machine) -> None:
+    odd = Path(os.fsdecode(os.fsencode(running.paths.settings) + b"/B\xf6rse.env"))
+    odd.write_text("MODE=a\n")
+    made = take(running)
+    assert catalogue.damage(running.paths, catalogue.read(running.paths, made.id)) == ""
+    odd.write_text("MODE=b\n")
+    assert call(running, "--settings") == 0
+    assert odd.read_text() == "MODE=a\n"
+    (aside,) = running.paths.settings.glob("*.before-restore-*")
+    assert aside.read_text() == "MODE=b\n"
+    event = list(read_events(running.server))[-1]
+    assert event.detail.endswith(str(aside)), "the log can say which"
+    stops(running)
+    odd.unlink()
+    assert call(running, "--settings") == 0
+    assert odd.read_text() == "MODE=a\n"
+
+
 def test_links_among_the_settings_come_back(running: Machine) -> None:
     elsewhere = running.write("srv/api.env", "TOKEN=t\n")
     link = running.paths.secrets / "api.env"

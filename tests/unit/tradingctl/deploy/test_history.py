@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,15 @@ def test_fewer_than_one_event_is_wrong_usage(
         main(["history", "-n", number], machine.server)
     assert raised.value.code == 2
     assert f"expected a number, 1 or more, got {number!r}" in capsys.readouterr().err
+
+
+def test_a_name_that_is_not_utf_8_is_recorded(machine: Machine) -> None:
+    name = os.fsdecode(b"B\xf6rse.env")
+    record(machine.server, "restore", "1", name)
+    assert events(machine)[0].detail == name
+    assert rb"B\udcf6rse.env" in machine.paths.deploy_log.read_bytes()
+    (said,) = machine.system.ran("logger")
+    assert r"restore 1 B\udcf6rse.env" in said, "the journal is UTF-8"
 
 
 def test_the_log_is_found_where_the_folder_is_not_there_yet(machine: Machine) -> None:
