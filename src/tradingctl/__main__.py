@@ -7,6 +7,7 @@ standard library.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -23,13 +24,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command as a program of its own and return its exit code."""
     # What is made below /opt/trading is for the services to read, whatever root's own mask is.
     os.umask(0o022)
-    code = cli.main(argv)
+    # A stream that was closed when the program was started is None.
+    streams = [each for each in (sys.stdout, sys.stderr) if isinstance(each, io.TextIOWrapper)]
+    for stream in streams:
+        # Not every locale has every sign, and a file may have a name that is no text.
+        stream.reconfigure(errors="backslashreplace")
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter would complain at exit, when it flushes once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return code
+        return cli.main(argv)
+    finally:
+        for stream in streams:
+            _give_up_unwritten(stream)
+
+
+def _give_up_unwritten(stream: io.TextIOWrapper) -> None:
+    """Let the interpreter have nothing to flush at exit: it would complain, and exit with 120."""
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 if __name__ == "__main__":

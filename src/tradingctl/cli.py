@@ -20,6 +20,9 @@ from tradingctl.commands.adding import EXIT_CODES, Commands
 from tradingctl.errors import TradingError
 from tradingctl.server import Server, this_server
 
+NOT_TEXT = "LC_ALL=C.UTF-8 grep -raxvl '.*' /etc/trading"
+"""Names the files with a line that is not UTF-8."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
@@ -58,6 +61,11 @@ def main(argv: Sequence[str] | None = None, server: Server | None = None) -> int
         server.warn(f"tradingctl {arguments.command}: {error}")
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         server.warn(f"  next: {'df -h' if full else 'journalctl -t tradingctl -n 50'}")
+        return TradingError.exit_code
+    except UnicodeError as error:
+        # Says where in the text, and of it no more than the sign: the text may be a secret.
+        server.warn(f"tradingctl {arguments.command}: what is to be text is not UTF-8: {error}")
+        server.warn(f"  next: {NOT_TEXT}")
         return TradingError.exit_code
     except KeyboardInterrupt:
         return 130

@@ -10,9 +10,9 @@ from tradingctl.verdict import Finding, Result, UnitVerdict, Verification
 COLOURS = {Result.OK: "32", Result.DEGRADED: "33", Result.FAILED: "31", Result.SKIPPED: "36"}
 
 
-def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
+def wants_colour(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
     """Return whether a person looks at the stream."""
-    return stream.isatty() and not environ.get("NO_COLOR")
+    return stream is not None and stream.isatty() and not environ.get("NO_COLOR")
 
 
 def verification_text(found: Verification, colour: bool = False) -> str:

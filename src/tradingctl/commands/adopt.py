@@ -63,10 +63,10 @@ def _dry_run(server: Server) -> int:
     retry = INSTALL if packages else installation.ADOPT
     wanted = plan(server, survey(server, inventory_of(server, packages), packages), retry)
     if not wanted.adoption.components and not wanted.survey.odd:
-        server.say(NOTHING)
+        server.report(NOTHING)
         return 0
-    server.say(plan_text(server.paths, wanted))
-    server.say("\nnothing was changed")
+    server.report(plan_text(server.paths, wanted))
+    server.report("\nnothing was changed")
     return AdoptionError.exit_code if wanted.refusals else 0
 
 
@@ -130,12 +130,14 @@ class _Undo:
 def _undo(server: Server, arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         found = _to_be_undone(server)
-        server.say(f"{found.text}\nnothing was changed" if found.adoptions else found.text)
+        server.report(f"{found.text}\nnothing was changed" if found.adoptions else found.text)
         return 0
     # Before anything is said: what apt is taking over at this moment is not what was cut short.
     with frontend_lock(server):
         found = _to_be_undone(server)
-    server.say(found.text)
+    # To what cannot be read nobody agrees.
+    tell = server.say if arguments.yes else server.report
+    tell(found.text)
     if not found.adoptions:
         return 0
     # An answer may take its time, and the market's close waits for the lock.
@@ -201,8 +203,8 @@ def _give_back(server: Server, adoption: Adoption) -> tuple[str, ...]:
 
 def _agreed(server: Server, orders: bool) -> bool:
     """Ask; where ``orders`` will be sent that are not sent now, a yes is not enough."""
-    server.say("The services are down for a moment.")
-    server.say("Undo it, and have orders sent? [orders/N]" if orders else "Undo it? [y/N]")
+    server.report("The services are down for a moment.")
+    server.report("Undo it, and have orders sent? [orders/N]" if orders else "Undo it? [y/N]")
     # Closed, it is None.
     answer = sys.stdin.readline().strip().lower() if sys.stdin is not None else ""
     return answer == "orders" if orders else answer in ("y", "yes")

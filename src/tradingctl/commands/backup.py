@@ -136,7 +136,7 @@ def _list(server: Server, as_json: bool) -> int:
     good, bad = catalogue.read_all(server.paths)
     kept = artifacts.snapshots(server.paths.artifact_backups)
     if as_json:
-        server.say(
+        server.report(
             json.dumps(
                 {
                     "backups": [_data(each) for each in good],
@@ -148,7 +148,7 @@ def _list(server: Server, as_json: bool) -> int:
         )
         return 0
     if not (good or bad or kept):
-        server.say(f"no backup yet in {server.paths.backups}")
+        server.report(f"no backup yet in {server.paths.backups}")
         return 0
     rows = [("ID", "MADE", "RELEASE", "DATABASES", "SIZE")]
     for each in good:
@@ -156,11 +156,11 @@ def _list(server: Server, as_json: bool) -> int:
         count = str(len(each.databases))
         rows.append((each.id, local, each.release or "-", count, megabytes(each.size)))
     rows += [(each.id, "unreadable", "-", "-", "-") for each in bad]
-    server.say(table(rows))
+    server.report(table(rows))
     for each_bad in bad:
         server.warn(f"warning: {each_bad.reason}")
     for name in kept:
-        server.say(f"artifacts {name}")
+        server.report(f"artifacts {name}")
     return 0
 
 
@@ -193,10 +193,11 @@ def _restore(server: Server, arguments: argparse.Namespace) -> int:
         accept_repeats=arguments.accept_repeats,
     )
     planned = restore_plan.plan(server, inventory, request)
+    tell = server.report if arguments.dry_run else server.say
     for line in restore_plan.lines(planned):
-        server.say(line)
+        tell(line)
     if arguments.dry_run:
-        server.say("nothing was changed")
+        tell("nothing was changed")
         return 0
     return _report(server, restore.restore(server, inventory, planned))
 

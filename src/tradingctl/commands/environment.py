@@ -40,7 +40,7 @@ def _environment(server: Server, arguments: argparse.Namespace) -> int:
     if wanted is None:
         value = read_environment(server.paths)
         note = _spelling(server, value)
-        server.say((value or "unknown") + (f" ({note})" if note else ""))
+        server.report((value or "unknown") + (f" ({note})" if note else ""))
         return 0
     server.require_root(f"environment {wanted}")
     before = set_environment(server, wanted)

@@ -40,7 +40,7 @@ def add_commands(commands: Commands) -> None:
 
 def _status(server: Server, arguments: argparse.Namespace) -> int:
     found = status(server, read_inventory(server.paths))
-    server.say(json.dumps(found.as_data(), indent=2) if arguments.json else status_text(found))
+    server.report(json.dumps(found.as_data(), indent=2) if arguments.json else status_text(found))
     return 0
 
 
@@ -49,9 +49,9 @@ def _verify(server: Server, arguments: argparse.Namespace) -> int:
     resting = resting_units(server)
     found = verify(server, inventory, arguments.names, resting, refused=Result.FAILED)
     if arguments.json:
-        server.say(json.dumps(found.as_data(), indent=2))
+        server.report(json.dumps(found.as_data(), indent=2))
     else:
-        server.say(verification_text(found, wants_colour(server.out, server.environ)))
+        server.report(verification_text(found, wants_colour(server.out, server.environ)))
     return found.exit_code
 
 

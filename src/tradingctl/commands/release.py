@@ -70,10 +70,10 @@ def _rollback(server: Server, arguments: argparse.Namespace) -> int:
 def _history(server: Server, arguments: argparse.Namespace) -> int:
     events = list(read_events(server))
     if arguments.json:
-        server.say(json.dumps([asdict(event) for event in events], indent=2))
+        server.report(json.dumps([asdict(event) for event in events], indent=2))
     else:
         shown = once_each(events)
-        server.say(history_text(shown[max(len(shown) - arguments.n, 0) :]))
+        server.report(history_text(shown[max(len(shown) - arguments.n, 0) :]))
     return 0
 
 

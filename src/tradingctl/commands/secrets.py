@@ -47,9 +47,9 @@ def _doctor(server: Server, arguments: argparse.Namespace) -> int:
         )
     found = diagnosis(server, read_inventory(server.paths))
     if arguments.json:
-        server.say(json.dumps({"findings": [asdict(each) for each in found]}, indent=2))
+        server.report(json.dumps({"findings": [asdict(each) for each in found]}, indent=2))
     else:
-        server.say(diagnosis_text(found))
+        server.report(diagnosis_text(found))
     return 1 if found else 0
 
 

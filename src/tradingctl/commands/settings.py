@@ -29,7 +29,7 @@ def _settings(server: Server, arguments: argparse.Namespace) -> int:
             )
     if arguments.dry_run:
         for step in plan(server, arguments.names):
-            server.say(f"{step.action:<8} {server.paths.shown(step.file)}: {step.reason}")
+            server.report(f"{step.action:<8} {server.paths.shown(step.file)}: {step.reason}")
         return 0
     server.require_root(f"settings {arguments.package} {' '.join(arguments.names)}")
     apply(server, arguments.package, plan(server, arguments.names))

@@ -26,8 +26,8 @@ def rollback(server: Server, release: str, dry_run: bool) -> int:
     Raises BusyError, RestoreError, StoreError, RollbackError; nothing is changed then.
     """
     if dry_run:
-        server.say(plan_text(_plan(server, _asked(server, release))))
-        server.say("\n" + _kept_text(store.kept_releases(server.paths)))
+        server.report(plan_text(_plan(server, _asked(server, release))))
+        server.report("\n" + _kept_text(store.kept_releases(server.paths)))
         return 0
     with frontend_lock(server):
         refuse_unfinished(server.paths)

@@ -56,7 +56,8 @@ def upgrade(server: Server, release: str, dry_run: bool) -> int:
         )
     wanted = _exact(server, version)
     changes = _simulate(server, wanted)
-    server.say(_changes_text(changes))
+    tell = server.report if dry_run else server.say
+    tell(_changes_text(changes))
     if dry_run:
         return 0
     code = server.runner.follow([*APT, "install", *wanted], {"DEBIAN_FRONTEND": "noninteractive"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -23,6 +24,18 @@ COMMIT = "7817388" + "a" * 33
 VERSION = "2026.11.23.1+g7817388-1~deb12"
 PORT = 8090
 BOOTED = 10_000.0  # what the clock says at first
+
+
+class Unheard(io.StringIO):
+    """A stream to which nothing can be written: by default a pipe that nobody reads any more."""
+
+    def __init__(self, error: int = errno.EPIPE) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, text: str) -> int:
+        """Fail."""
+        raise OSError(self.error, os.strerror(self.error))
 
 
 class FakeClock:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from tests.unit.tradingctl.fakes import VERSION, Machine, stream, stream_unit, unit_state
+from tests.unit.tradingctl.fakes import VERSION, Machine, Unheard, stream, stream_unit, unit_state
 
 from tradingctl.cli import main
 from tradingctl.deploy.store import Kept, KeptPackage
@@ -113,6 +113,16 @@ def test_a_unit_that_rests_until_the_market_opens_is_not_started(shipped: Machin
     shipped.system.commands.clear()
     assert activated(shipped) == 0, "as by dpkg-reconfigure, which no gate follows"
     assert steps(shipped) == ["systemctl daemon-reload"]
+
+
+def test_services_start_although_nobody_can_hear_of_it(shipped: Machine) -> None:
+    two = stream(units=(stream_unit(), stream_unit(name="board", order=20)))
+    shipped.describe(two)
+    shipped.system.units["board"] = [unit_state("board", UnitFileState="disabled")]
+    shipped.write("run/trading/market-closed", '["board"]')
+    shipped.err = Unheard()
+    assert main(["activate", NAME], shipped.server) == 0
+    assert steps(shipped)[-1] == f"systemctl start --no-block {UNIT}"
 
 
 def test_an_earlier_failure_is_forgotten_before_the_start(shipped: Machine) -> None:

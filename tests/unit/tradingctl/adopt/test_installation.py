@@ -21,6 +21,7 @@ from tests.unit.tradingctl.adopt.world import (
     api,
     board,
 )
+from tests.unit.tradingctl.fakes import Unheard
 
 from tradingctl.adopt import installation, record, undo
 from tradingctl.adopt.record import Kind, State
@@ -241,6 +242,19 @@ def test_undo_is_agreed_to(world: World, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert world.run("adopt", "--undo") == 0
     assert world.run("adopt", "--undo") == 0, "once more is nothing"
+
+
+def test_to_what_nobody_could_read_nobody_agrees(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.install()
+    before = world.look()
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    world.machine.out = Unheard(errno.ENOSPC)
+    assert world.run("adopt", "--undo") == 5
+    assert world.look() == before
+    assert world.run("adopt", "--undo", "--yes") == 0
+    assert world.look() != before
 
 
 def test_killed_after_each_step_it_is_gone_on_with(

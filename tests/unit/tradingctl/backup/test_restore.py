@@ -23,7 +23,7 @@ from tests.unit.tradingctl.backup.writing import (
     pairs,
     write_pair,
 )
-from tests.unit.tradingctl.fakes import Machine, stream, stream_unit, unit_state
+from tests.unit.tradingctl.fakes import Machine, Unheard, stream, stream_unit, unit_state
 
 from tradingctl.backup import catalogue, replace, restore, restore_plan, snapshot
 from tradingctl.backup.choose import Request, moment
@@ -119,6 +119,17 @@ def test_it_stops_replaces_starts_and_verifies(running: Machine) -> None:
         f"{made.id} restored, OK; before: {aside}",
     )
     assert not running.paths.restore_record.exists()
+
+
+def test_it_goes_on_although_nobody_can_hear_of_it(running: Machine) -> None:
+    take(running)
+    add(running, 50)
+    running.out, running.err = Unheard(), Unheard()
+    assert call(running, "--dry-run") == 1
+    assert pairs(database(running)) == 4
+    assert call(running) == 0
+    assert pairs(database(running)) == 3
+    assert steps(running)[-1] == f"{START} {UNIT}"
 
 
 def test_a_dry_run_says_it_all_and_changes_nothing(running: Machine) -> None:

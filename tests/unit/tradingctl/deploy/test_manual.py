@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.unit.tradingctl.deploy.release_world import BOARD, STACK, STREAM, World
+from tests.unit.tradingctl.fakes import Unheard
 
 from tradingctl.deploy.blocks import Block, block, blocks
 from tradingctl.deploy.lastgood import read_last_good
@@ -35,6 +36,19 @@ def test_any_kept_release_can_be_gone_back_to_without_the_network(third: World) 
     assert not third.dpkg.ran("apt-get")
     assert third.events()[-1].by == "alice"
     assert "release 1 is in service and verified\n" in third.said()
+
+
+def test_a_rollback_goes_on_although_nobody_can_hear_of_it(third: World) -> None:
+    third.machine.out, third.machine.err = Unheard(), Unheard()
+    assert third.tradingctl("rollback", "1") == 0
+    assert third.installed() == {STREAM: "ii 1", STACK: "ii 1"}
+    assert (third.active, last_good(third), third.pending) == ("1", "1", None)
+
+
+def test_a_dry_run_ends_when_nobody_reads_on(third: World) -> None:
+    third.machine.out = Unheard()
+    assert third.tradingctl("rollback", "1", "--dry-run") == 1
+    assert third.machine.err.getvalue() == ""
 
 
 def test_the_versions_between_are_blocked_and_later_ones_pass(third: World) -> None:

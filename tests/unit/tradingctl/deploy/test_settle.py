@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 
 import pytest
@@ -13,7 +14,7 @@ from tests.unit.tradingctl.deploy.release_world import (
     PowerCutError,
     World,
 )
-from tests.unit.tradingctl.fakes import unit_state
+from tests.unit.tradingctl.fakes import Unheard, unit_state
 
 from tradingctl.deploy.beforehand import noted
 from tradingctl.deploy.blocks import blocks
@@ -101,6 +102,23 @@ def test_a_failed_check_goes_back_to_the_last_good_release_and_blocks_the_versio
     assert f"release 2 is taken back: {CHECK}" in said
     assert "release 1 is in service and verified; release 2 is not installed" in said
     assert "To try it again: tradingctl upgrade 2" in said
+
+
+@pytest.mark.parametrize("error", [errno.EPIPE, errno.EIO, errno.ENOSPC])
+def test_a_release_is_taken_back_although_nobody_can_hear_of_it(world: World, error: int) -> None:
+    world.bad.add("2")
+    world.machine.out, world.machine.err = Unheard(error), Unheard(error)
+    assert world.apt("2") == 100
+    assert world.installed() == ONE
+    assert (world.active, blocked(world), world.pending) == ("1", ["2"], None)
+    assert world.words()[-2:] == ["failed 2", "rolled-back 1"]
+
+
+def test_a_release_that_verifies_is_good_although_nobody_can_hear_of_it(world: World) -> None:
+    world.machine.out, world.machine.err = Unheard(), Unheard()
+    assert world.apt("2") == 0
+    assert world.installed() == {STREAM: "ii 2", STACK: "ii 2"}
+    assert (last_good(world), world.pending) == ("2", None)
 
 
 def test_the_code_is_switched_before_dpkg_is_asked(world: World) -> None:
