@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tradingctl import tree
@@ -55,7 +56,9 @@ class KeptPackage:
 class Kept:
     """A release that was verified and is kept; ``version`` is the one of the stack's package.
 
-    It is empty for components that were verified without that package.
+    It is empty for components that were verified without that package. ``verified_at`` orders the
+    kept releases, and is later than the others had when this one was verified, whatever the clock
+    said.
     """
 
     release: str
@@ -242,6 +245,7 @@ def seal_components(server: Server, verified_at: str) -> None:
 
 def _seal(server: Server, wanted: Kept, versions: Mapping[str, str]) -> Kept:
     paths = server.paths
+    wanted = replace(wanted, verified_at=_after(kept_releases(paths), wanted.verified_at))
     for kept in kept_releases(paths):
         if kept.release == wanted.release and kept.versions == versions and not damage(paths, kept):
             again = replace(kept, verified_at=wanted.verified_at)
@@ -273,6 +277,20 @@ def _seal(server: Server, wanted: Kept, versions: Mapping[str, str]) -> Kept:
         tree.remove(new)
     discard_incoming(paths)
     return kept
+
+
+def _after(kept: Sequence[Kept], verified_at: str) -> str:
+    """Return a time that is later than those of all kept releases, the given one if it is.
+
+    With a clock that went back, the release that was verified just now would be the one that goes.
+    """
+    newest = kept[0].verified_at if kept else ""
+    if verified_at > newest:
+        return verified_at
+    try:
+        return (datetime.fromisoformat(newest) + timedelta(seconds=1)).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):
+        return verified_at  # somebody wrote it by hand
 
 
 def surplus(kept: Sequence[Kept], keep: int = KEPT_RELEASES) -> list[Removal]:

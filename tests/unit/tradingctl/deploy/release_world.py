@@ -229,6 +229,7 @@ class World:
     """What the backup before an upgrade raises."""
     backed_up: list[Component] = field(default_factory=list)
     """The components whose databases were backed up last."""
+    verified_at: datetime = datetime(2026, 11, 24, tzinfo=UTC)
     unsigned: str = ""
     """Why what arrives is not to be trusted; packages of the model have no signatures."""
 
@@ -237,14 +238,15 @@ class World:
         self.dpkg.units = {name: [unit_state(name)] for name in (STREAM, BOARD)}
         self.machine.write("var/lib/dpkg/lock-frontend", "")
         self.machine.write("var/lib/dpkg/lock", "")
-        at = iter(datetime(2026, 11, 24, tzinfo=UTC) + timedelta(hours=n) for n in range(1000))
+        world = self
 
         class Later(datetime):
             """Each release is verified an hour after the one before."""
 
             @classmethod
             def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-                return next(at)
+                world.verified_at += timedelta(hours=1)
+                return world.verified_at
 
         patch = self.monkeypatch.setattr
         patch("tradingctl.deploy.lastgood.datetime", Later)

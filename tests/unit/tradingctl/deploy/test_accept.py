@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.unit.tradingctl.deploy.release_world import (
 
 from tradingctl.deploy.blocks import Block, block, blocks
 from tradingctl.deploy.lastgood import read_last_good
-from tradingctl.deploy.store import kept_releases
+from tradingctl.deploy.store import MANIFEST, kept_releases
 
 
 def last_good(world: World) -> str:
@@ -41,6 +42,31 @@ def test_three_releases_are_kept_with_their_generations_and_the_rest_goes(world:
     assert [(each.release, each.detail) for each in collected] == [
         ("1", "verified before the last 3")
     ]
+
+
+def test_a_clock_that_went_back_does_not_take_the_release_that_was_just_verified(
+    world: World,
+) -> None:
+    for release in ("2", "3"):
+        world.apt(release)
+    world.verified_at -= timedelta(days=400)
+    assert world.apt("4") == 0
+    assert kept(world) == ["4", "3", "2"]
+    assert generations(world) == ["2", "3", "4"]
+    world.bad.add("5")
+    world.apt("5")
+    assert (world.active, last_good(world)) == ("4", "4")
+
+
+def test_a_release_that_a_wrong_clock_dated_ahead_goes_in_its_turn(world: World) -> None:
+    manifest = world.machine.paths.releases / "1" / MANIFEST
+    data = json.loads(manifest.read_text(encoding="utf-8"))
+    manifest.write_text(json.dumps({**data, "verified_at": "2099-01-01T00:00:00+00:00"}))
+    for release in ("2", "3", "4"):
+        world.apt(release)
+    assert kept(world) == ["4", "3", "2"]
+    good = read_last_good(world.machine.paths)
+    assert good and good.verified_at.startswith("2026"), "what people read is what the clock said"
 
 
 def test_a_generation_that_an_earlier_release_still_has_stays(world: World) -> None:
