@@ -9,7 +9,7 @@ from datetime import date, time
 from pathlib import Path
 
 from tradingctl.errors import MarketSettingsError
-from tradingctl.market.hours import CLOSE, OPEN
+from tradingctl.market.hours import EARLY_CLOSE
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ \t]+(\d\d:\d\d))?")
 
@@ -56,11 +56,16 @@ def read_holidays(path: Path, shown: str, remedy: str) -> Holidays:
 def _day(text: str) -> tuple[date, time | None]:
     found = _LINE.fullmatch(text)
     if not found:
-        raise ValueError(f"{text!r} is not YYYY-MM-DD, or YYYY-MM-DD HH:MM for an early close")
+        raise ValueError(
+            f"{text!r} is not YYYY-MM-DD, or YYYY-MM-DD {EARLY_CLOSE:%H:%M} for an early close"
+        )
     day = date.fromisoformat(found[1])
     if found[2] is None:
         return day, None
     early = time.fromisoformat(found[2])
-    if not OPEN < early < CLOSE:
-        raise ValueError(f"{found[2]} is not between {OPEN:%H:%M} and {CLOSE:%H:%M}")
+    if early != EARLY_CLOSE:
+        raise ValueError(
+            f"{found[2]} is not {EARLY_CLOSE:%H:%M}, the early close that"
+            " trading-market-close.timer knows"
+        )
     return day, early

@@ -10,6 +10,8 @@ from tradingctl.errors import MarketSettingsError
 ZONE = "America/New_York"
 OPEN = time(9, 30)
 CLOSE = time(16)
+EARLY_CLOSE = time(13)
+"""At both of these, and at no other time, trading-market-close.timer elapses."""
 WEEKDAYS = range(5)  # Monday to Friday
 
 

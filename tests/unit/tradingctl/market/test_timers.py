@@ -12,6 +12,7 @@ from tests.unit.tradingctl.market.moments import BERLIN, SHIPPED
 
 from tradingctl.market.calendar import session_on
 from tradingctl.market.holidays import Holidays, read_holidays
+from tradingctl.market.hours import CLOSE, EARLY_CLOSE
 
 UNITS = SHIPPED.parents[2] / "lib/systemd/system"
 HOLIDAYS = read_holidays(SHIPPED / "nyse-holidays", "nyse-holidays", "")
@@ -73,3 +74,16 @@ def test_nothing_is_made_up_for_after_a_boot() -> None:
     assert len(timers) == 2
     for timer in timers:
         assert "Persistent" not in timer.read_text()
+
+
+def test_the_close_elapses_at_every_time_that_a_list_of_holidays_may_have() -> None:
+    text = (UNITS / "trading-market-close.timer").read_text()
+    assert re.findall(r"^OnCalendar=(.+)$", text, re.MULTILINE) == [
+        f"Mon..Fri {each:%H:%M} America/New_York" for each in (EARLY_CLOSE, CLOSE)
+    ]
+
+
+def test_what_rests_after_a_boot_is_judged_by_a_clock_that_was_set() -> None:
+    text = (UNITS / "trading-market-boot.service").read_text()
+    for line in ("Wants=time-sync.target", "After=time-sync.target"):
+        assert line in text.splitlines()
