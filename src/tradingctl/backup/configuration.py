@@ -14,6 +14,7 @@ from tradingctl.paths import Paths
 PREFIX = "BACKUP_KEEP_"
 PASSED_ON = ("RESTIC_", "AWS_", "B2_", "AZURE_", "GOOGLE_", "OS_", "ST_", "RCLONE_")
 """What restic and its storage are told in its environment."""
+QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|.""")
 LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 
 
@@ -76,7 +77,31 @@ def _assignment(file: Path, number: int, line: str) -> tuple[str, str]:
         raise _wrong(file, number, f"{found[1]}: {error}") from error
     if len(words) > 1:
         raise _wrong(file, number, f"{found[1]}: a value with blanks needs quotes")
+    if words and found[2][0].isspace():
+        raise _wrong(file, number, f"{found[1]}: a blank after the = ends the value for a shell")
+    if special := _special(found[2]):
+        raise _wrong(
+            file,
+            number,
+            f"{found[1]}: a shell, which reads this file for whoever types a command of restic,"
+            f" takes {special} for more than a character: the value needs single quotes",
+        )
     return found[1], words[0] if words else ""
+
+
+def _special(value: str) -> str:
+    """Return the first character of a value that a shell would not take for itself, or none."""
+    before = ":"
+    for part in QUOTED.findall(value):
+        if part.startswith('"'):
+            found = re.search(r"[$`\\]", part)
+        else:
+            # A tilde is somebody's home at the beginning and after a colon.
+            found = re.fullmatch(r"~" if before == ":" and part == "~" else r"[$`;&|<>()]", part)
+        if found:
+            return found[0]
+        before = part
+    return ""
 
 
 def _kept(file: Path, number: int, name: str, value: str, keep: Keep) -> Keep:

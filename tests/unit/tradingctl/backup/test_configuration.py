@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from tests.unit.tradingctl.fakes import Machine
 
@@ -49,6 +51,7 @@ def test_without_a_repository_there_is_no_restic(machine: Machine) -> None:
         ("BACKUP_KEEP_DAILY", "expected NAME=value"),
         ("RESTIC_PASSWORD=a b", "RESTIC_PASSWORD: a value with blanks needs quotes"),
         ("RESTIC_PASSWORD='a", "RESTIC_PASSWORD: No closing quotation"),
+        ("RESTIC_PASSWORD= a", "RESTIC_PASSWORD: a blank after the = ends the value for a shell"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(machine: Machine, line: str, said: str) -> None:
@@ -64,3 +67,42 @@ def test_a_repository_needs_a_password(machine: Machine) -> None:
     with pytest.raises(BackupError, match="RESTIC_REPOSITORY is set, and neither RESTIC_PASSWORD"):
         read_configuration(machine.paths)
     assert file.read_text() == "RESTIC_REPOSITORY=/srv/restic\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "special"),
+    [
+        *((f"s3{char}cret", char) for char in "$`;&|<>()"),
+        *((f'"s3{char}cret"', char) for char in "$`\\"),
+        ("'s3'$cret", "$"),
+        ("~/restic", "~"),
+        ("sftp:~/restic", "~"),
+    ],
+)
+def test_what_a_shell_would_read_otherwise_is_refused(
+    machine: Machine, value: str, special: str
+) -> None:
+    file = machine.write(FILE, f"# first\nRESTIC_PASSWORD={value}\n")
+    with pytest.raises(BackupError) as raised:
+        read_configuration(machine.paths)
+    assert raised.value.message == (
+        f"{file}: line 2: RESTIC_PASSWORD: a shell, which reads this file for whoever types a"
+        f" command of restic, takes {special} for more than a character: the value needs single"
+        " quotes"
+    )
+    assert raised.value.next_command == f"editor +2 {file}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "s3cret", "'s3$`\\;&|<>()~cret'", '"s3;&|<>()~\'cret"', "s3\\$cret", "s3#~cret", "'~'/x",
+        "a=b!*?[c]{d,e}", "'a'\"b\"c",
+    ],
+)  # fmt: skip
+def test_a_shell_reads_the_rest_alike(machine: Machine, value: str) -> None:
+    file = machine.write(FILE, f"RESTIC_REPOSITORY=/srv/restic\nRESTIC_PASSWORD={value}\n")
+    read = read_configuration(machine.paths).restic["RESTIC_PASSWORD"]
+    script = f"set -a; . {file}; printenv RESTIC_PASSWORD"
+    said = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout == f"{read}\n"
