@@ -60,8 +60,10 @@ def forget(server: Server, restic: Mapping[str, str], keep: Keep) -> None:
     """Remove from the repository what need not stay. Raises BackupError."""
     kept = [
         *("--keep-last", str(keep.last), "--keep-tag", "kind=manual"),
-        *("--keep-within-hourly", f"{max(1, keep.hourly)}h"),
-        *("--keep-within-daily", f"{max(1, keep.daily)}d"),
+        # Not --keep-within-*, which goes back from the newest: one with a wrong date in the future
+        # would leave nothing else.
+        *(("--keep-hourly", str(keep.hourly)) if keep.hourly else ()),
+        *(("--keep-daily", str(keep.daily)) if keep.daily else ()),
     ]
     _run(server, restic, forget_command(BACKUPS, kept), SECONDS)
     kept = ["--keep-last", str(keep.artifacts)]

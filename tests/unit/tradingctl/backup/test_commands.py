@@ -286,7 +286,7 @@ def test_the_daily_run_saves_artifacts_and_lets_restic_forget(installed: Machine
     assert installed.system.ran("restic") == [
         f"restic backup --quiet --tag trading-artifacts --time {made_at(name)} -- {path}",
         "restic forget --quiet --tag trading-backup --group-by host --keep-last 12"
-        " --keep-tag kind=manual --keep-within-hourly 24h --keep-within-daily 14d --prune",
+        " --keep-tag kind=manual --keep-hourly 24 --keep-daily 14 --prune",
         "restic forget --quiet --tag trading-artifacts --group-by host --keep-last 7 --prune",
     ]
     # An unchanged snapshot that is there already must not push out an earlier one.
