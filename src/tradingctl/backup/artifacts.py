@@ -72,7 +72,7 @@ def save(server: Server, inventory: Inventory) -> Snapshot | None:
         with catalogue.locked(server, folder):
             found = _save(server, places)
             keep = read_configuration(server.paths).keep.artifacts
-            removed = _prune(folder, keep)
+            removed = _prune(server, folder, keep)
         _upload(server, folder)
     except (BackupError, OSError) as error:
         detail = getattr(error, "message", str(error))
@@ -87,21 +87,31 @@ def snapshots(folder: Path) -> list[str]:
     return sorted(filter(ID.fullmatch, names), key=_order, reverse=True)
 
 
+def dated(folder: Path, now: datetime) -> list[str]:
+    """Return the complete snapshots that are not dated in the future, newest first.
+
+    The others stay, are compared with nothing and push out none.
+    """
+    latest = (now.astimezone(UTC) + catalogue.AHEAD).strftime(STAMP)
+    return [each for each in snapshots(folder) if _order(each)[0] <= latest]
+
+
 def _order(name: str) -> tuple[str, int]:
     found = ID.fullmatch(name)
     return (found[1], int(found[2] or 1)) if found else (name, 0)
 
 
-def _new_id(known: list[str]) -> str:
-    """Return an id that comes after all others, also within a second."""
-    stamp = datetime.now(UTC).strftime(STAMP)
+def _new_id(known: list[str], now: datetime) -> str:
+    """Return an id after all others, also within a second and when the clock went back."""
+    stamp = max((now.astimezone(UTC).strftime(STAMP), *(_order(each)[0] for each in known[:1])))
     number = max((_order(each)[1] for each in known if each.startswith(stamp)), default=0) + 1
     return stamp if number == 1 else f"{stamp}-{number}"
 
 
 def _save(server: Server, places: list[PurePosixPath]) -> Snapshot:
     folder = server.paths.artifact_backups
-    known = snapshots(folder)
+    at = server.wall()
+    known = dated(folder, at)
     earlier = folder / known[0] if known else None
     before = dict(_entries(earlier)) if earlier else {}
     now: dict[str, Entry] = {}
@@ -116,7 +126,7 @@ def _save(server: Server, places: list[PurePosixPath]) -> Snapshot:
     if known and not changed and files.keys() == _not_directories(before):
         return Snapshot(known[0], len(files), 0, size, is_new=False)
     require_space(folder, sum(files[name].size for name in changed) + MARGIN)
-    name = _new_id(known)
+    name = _new_id(known, at)
     top = folder / f"{catalogue.UNFINISHED}{name}"
     try:
         top.mkdir(mode=0o700)
@@ -200,8 +210,8 @@ def _copy(source: int, relative: str, target: Path) -> None:
         os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _prune(folder: Path, keep: int) -> tuple[str, ...]:
-    surplus = tuple(snapshots(folder)[keep:])
+def _prune(server: Server, folder: Path, keep: int) -> tuple[str, ...]:
+    surplus = tuple(dated(folder, server.wall())[keep:])
     for name in surplus:
         aside = folder / f"{catalogue.REMOVED}{name}"
         (folder / name).rename(aside)
@@ -215,7 +225,7 @@ def _upload(server: Server, folder: Path) -> None:
     if not environment:
         return
     there = uploaded(server.paths, environment)
-    for name in snapshots(folder):
+    for name in dated(folder, server.wall()):
         path = folder / name
         if path.relative_to(server.paths.backups).as_posix() not in there:
             made = datetime.strptime(_order(name)[0], STAMP).replace(tzinfo=UTC)

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tradingctl import tree
@@ -24,6 +24,8 @@ UNFINISHED = ".new-"
 REMOVED = ".old-"
 LOCK_SECONDS = 600.0
 LOCK_INTERVAL = 0.5
+AHEAD = timedelta(minutes=5)
+"""How far the date of a backup may be ahead of a clock that is right."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,21 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def is_ahead(at: datetime, now: datetime) -> bool:
+    """Return whether a date is in the future, by more than a clock is moved to be right.
+
+    The clock was wrong when a backup got such a date, or is now. What it holds may be good; what is
+    not known is its place among the others.
+    """
+    return at - now > AHEAD
+
+
+def date_of_new(paths: Paths, now: datetime) -> datetime:
+    """Return the date of a new backup: now, or right after the newest where the clock went back."""
+    previous = newest(paths, now)
+    return max(now, previous.at + timedelta(seconds=1)) if previous else now
 
 
 def new_id(paths: Paths, kind: str, at: datetime) -> str:
@@ -118,10 +135,10 @@ def read(paths: Paths, name: str) -> Backup:
     return backup
 
 
-def newest(paths: Paths) -> Backup | None:
-    """Return the newest backup that can be read."""
+def newest(paths: Paths, now: datetime) -> Backup | None:
+    """Return the newest backup that can be read and is not dated in the future."""
     good, _ = read_all(paths)
-    return good[0] if good else None
+    return next((each for each in good if not is_ahead(each.at, now)), None)
 
 
 def damage(paths: Paths, backup: Backup) -> str:

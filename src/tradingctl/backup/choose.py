@@ -37,17 +37,22 @@ class Request:
         return shlex.join(words)
 
 
-def choose(paths: Paths, request: Request) -> Backup:
+def choose(paths: Paths, request: Request, now: datetime) -> Backup:
     """Return the backup that is asked for.
 
     Raises RestoreError when there is none or when it is damaged, then naming the newest that is
-    intact.
+    intact; and when the newest is dated in the future, unless it is asked for by its id.
     """
     good, bad = catalogue.read_all(paths)
+    dated = [each for each in good if not catalogue.is_ahead(each.at, now)]
     chosen = _named(paths, request, good, bad) if request.id else _newest(paths, request, good, bad)
     found = chosen.reason if isinstance(chosen, Unreadable) else catalogue.damage(paths, chosen)
     if found or isinstance(chosen, Unreadable):
-        raise _refusal(paths, request, chosen.id, found, good)
+        # Of the intact ones the command names one that is dated in the future last.
+        others = sorted(good, key=lambda each: each not in dated)
+        raise _refusal(paths, request, chosen.id, found, others)
+    if not request.id and chosen not in dated:
+        raise _ahead(request, chosen, dated, now)
     return chosen
 
 
@@ -69,7 +74,7 @@ def _newest(
     """Return the newest, or the newest of a time; one that cannot be read is not passed over."""
     limit = moment(request.at) if request.at else None
     fitting = [each for each in good if limit is None or each.at <= limit]
-    broken = [each for each in bad if limit is None or _stamp(each.id) <= limit]
+    broken = [each for each in bad if limit is None or _was_made_by(each.id, limit)]
     newest = [each.id for each in fitting[:1]]
     if broken and (not newest or catalogue.order(broken[0].id) > catalogue.order(newest[0])):
         return broken[0]
@@ -83,20 +88,43 @@ def _newest(
     )
 
 
-def _stamp(name: str) -> datetime:
-    return datetime.strptime(name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+def _was_made_by(name: str, limit: datetime) -> bool:
+    try:
+        return datetime.strptime(name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) <= limit
+    except ValueError:
+        return False  # there is no such time, and so no backup of it
 
 
 def moment(text: str) -> datetime:
     """Return a time: ISO 8601, local time unless it names its zone. Raises RestoreError."""
     try:
         found = datetime.fromisoformat(text.strip())
-    except ValueError as error:
+        return found if found.tzinfo else found.astimezone()
+    except (ValueError, OverflowError) as error:
         raise RestoreError(
             f"--at {text!r} is not a time such as 2026-11-25T14:30 or 2026-11-25T13:30Z",
             "tradingctl backup --list",
         ) from error
-    return found if found.tzinfo else found.astimezone()
+
+
+def _ahead(
+    request: Request, chosen: Backup, dated: Sequence[Backup], now: datetime
+) -> RestoreError:
+    """Return that the newest is dated in the future, and which is the newest of the others.
+
+    What it holds may be new or old; who looks at the clock and at both knows.
+    """
+    message = (
+        f"the newest backup, {chosen.id}, is dated in the future: the clock was wrong when it was"
+        f" made, or it is now ({now.astimezone():%Y-%m-%d %H:%M:%S %Z}); nothing was changed"
+    )
+    this = request.command(chosen.id)
+    if not dated:
+        return RestoreError(f"{message}; all others are, too", f"timedatectl; {this}")
+    return RestoreError(
+        f"{message}; the newest of the others is {dated[0].id}",
+        f"timedatectl; {request.command(dated[0].id)}  # or {this}",
+    )
 
 
 def _refusal(

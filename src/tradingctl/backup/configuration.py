@@ -22,8 +22,9 @@ LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 class Keep:
     """How many backups stay.
 
-    The newest ``last``, the newest of each of the last ``hourly`` hours and ``daily`` days, the
-    newest ``upgrade`` that were made before an upgrade, and the newest ``artifacts`` snapshots.
+    The newest ``last``, the newest of each of the last ``hourly`` hours and ``daily`` days that
+    have one, the newest ``upgrade`` that were made before an upgrade, and the newest ``artifacts``
+    snapshots.
     """
 
     last: int = 12

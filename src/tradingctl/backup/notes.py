@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from tradingctl import systemd
-from tradingctl.backup import catalogue
+from tradingctl.backup import artifacts, catalogue
 from tradingctl.errors import TradingError
 from tradingctl.inventory import service
 from tradingctl.report import age_text
@@ -27,9 +27,33 @@ def backup_notes(server: Server) -> Iterator[str]:
             "a restore is not finished, and the services that it stopped stay stopped; unless it is"
             " at work now, next: tradingctl restore"
         )
+    with contextlib.suppress(OSError):  # for root alone
+        yield from _ahead(server)
     if not systemd.absence(server):
         with contextlib.suppress(TradingError):  # of systemd itself, of which status tells already
             yield from _overdue(server)
+
+
+def _ahead(server: Server) -> Iterator[str]:
+    """Give what is dated in the future, which is compared with nothing until then and stays."""
+    now, paths = server.wall(), server.paths
+    good, _ = catalogue.read_all(paths)
+    known = artifacts.dated(paths.artifact_backups, now)
+    places = [
+        *(catalogue.directory(paths, each) for each in good if catalogue.is_ahead(each.at, now)),
+        *(
+            paths.artifact_backups / name
+            for name in artifacts.snapshots(paths.artifact_backups)
+            if name not in known
+        ),
+    ]
+    if places:
+        more = f" and {len(places) - 1} more are" if len(places) > 1 else " is"
+        yield (
+            f"{places[0]}{more} dated in the future: the clock was wrong then, or it is now"
+            f" ({now.astimezone():%Y-%m-%d %H:%M:%S %Z}); next: timedatectl, and where the clock is"
+            f" right: rm -r {places[0]}"
+        )
 
 
 def _overdue(server: Server) -> Iterator[str]:
@@ -67,7 +91,7 @@ def _overdue(server: Server) -> Iterator[str]:
 def _newest(server: Server) -> str:
     """Return when the newest backup was made, empty for who may not know."""
     try:
-        newest = catalogue.newest(server.paths)
+        newest = catalogue.newest(server.paths, server.wall())
     except (TradingError, OSError):
         return ""
     if newest is None:

@@ -48,7 +48,11 @@ def _catch_up(server: Server) -> None:
         return
     there = uploaded(server.paths, environment)
     backups, _ = catalogue.read_all(server.paths)
-    missing = [each for each in backups if each.id not in there]
+    now = server.wall()
+    # What is dated in the future would count as the newest there too, until then.
+    missing = [
+        each for each in backups if each.id not in there and not catalogue.is_ahead(each.at, now)
+    ]
     began = server.clock.now()
     while missing and server.clock.now() - began < CATCH_UP_SECONDS:
         snapshot.upload(server, missing.pop(0), restic.SECONDS_OF["timer"])

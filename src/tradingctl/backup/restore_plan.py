@@ -50,7 +50,7 @@ class Plan:
 def plan(server: Server, inventory: Inventory, request: Request) -> Plan:
     """Return what is to be done, of a backup that is intact. Raises RestoreError, BackupError."""
     component = inventory.component(request.component) if request.component else None
-    backup = choose(server.paths, request)
+    backup = choose(server.paths, request, server.wall())
     wanted = [component] if component else list(inventory.components)
     steps, left = _databases(server, backup, wanted)
     if component and not steps:
@@ -87,7 +87,7 @@ def _databases(
     server: Server, backup: Backup, wanted: list[Component]
 ) -> tuple[list[DatabaseStep], list[str]]:
     saved = {(each.component, each.name): each for each in backup.databases}
-    newest = catalogue.newest(server.paths)
+    newest = catalogue.newest(server.paths, server.wall())
     steps: list[DatabaseStep] = []
     left: list[str] = []
     for live in database.declared(server.paths, Inventory(tuple(wanted), None)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from tradingctl import tree
 from tradingctl.backup import catalogue
@@ -34,27 +34,28 @@ def plan(
 ) -> list[Decision]:
     """Decide for each of the backups, which are given newest first.
 
-    A ``damaged`` one counts for nothing and stays to be looked at, so the newest good one stays
-    whatever is newer. ``manual_too`` treats backups made by hand as any other.
+    One that is ``damaged`` or dated in the future counts for nothing and stays to be looked at, so
+    the newest good one stays whatever is newer. ``manual_too`` treats backups made by hand as any
+    other. Hours and days count that have a backup, not those that have passed: by a clock that is
+    wrong, or after a long time without a backup, all of them would be too old.
     """
     reasons: dict[str, str] = {}
-    good = [each for each in backups if each.id not in damaged]
+    ahead = {each.id for each in backups if catalogue.is_ahead(each.at, now)}
+    good = [each for each in backups if each.id not in damaged and each.id not in ahead]
     counted = [each for each in good if manual_too or each.kind != "manual"]
     for each in reversed(backups):
         if each.id in damaged:
             reasons[each.id] = "is damaged and stays to be looked at"
+        elif each.id in ahead:
+            reasons[each.id] = "is dated in the future"
         elif each.kind == "manual" and not manual_too:
             reasons[each.id] = "was made by hand"
-    for word, length, count in (
-        ("hour", timedelta(hours=1), keep.hourly),
-        ("day", timedelta(days=1), keep.daily),
-    ):
-        seen: set[str] = set()
+    for word, count in (("hour", keep.hourly), ("day", keep.daily)):
+        newest: dict[str, str] = {}
         for each in counted:
-            period = each.at.astimezone(UTC).strftime(PERIODS[word])
-            if now - each.at <= length * count and period not in seen:
-                reasons.setdefault(each.id, f"is the newest of the {word} {period}")
-            seen.add(period)
+            newest.setdefault(each.at.astimezone(UTC).strftime(PERIODS[word]), each.id)
+        for period, name in list(newest.items())[:count]:
+            reasons.setdefault(name, f"is the newest of the {word} {period}")
     upgrades = [each for each in counted if each.kind == "upgrade"]
     for each in upgrades[: keep.upgrade]:
         reasons.setdefault(each.id, f"is of the last {keep.upgrade} before an upgrade")
@@ -74,13 +75,15 @@ def prune(server: Server, keep: Keep, manual_too: bool = False) -> list[Decision
     Call it with the backups locked. Raises OSError.
     """
     backups, _ = catalogue.read_all(server.paths)
-    now = datetime.now(UTC)
+    now = server.wall()
     decisions = plan(backups, keep, now, manual_too=manual_too)
     if all(each.stays for each in decisions):
         return decisions
     # Reading them all takes long, so only as far as one that is good.
     damaged = set()
     for each in backups:
+        if catalogue.is_ahead(each.at, now):
+            continue  # it stays, and is not the good one that the others may go for
         found = catalogue.damage(server.paths, each)
         if not found:
             break

@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tradingctl import tree
@@ -87,7 +86,7 @@ def upload(server: Server, backup: Backup, seconds: float) -> None:
 
 def changed(server: Server, inventory: Inventory) -> str:
     """Return what changed since the newest backup, empty for nothing. Raises BackupError."""
-    previous = catalogue.newest(server.paths)
+    previous = catalogue.newest(server.paths, server.wall())
     if previous is None:
         return "there is no backup yet"
     for step in plan(server, inventory)[0]:
@@ -99,7 +98,7 @@ def changed(server: Server, inventory: Inventory) -> str:
 
 def _take(server: Server, inventory: Inventory, kind: str, release: str) -> Backup:
     paths = server.paths
-    at = datetime.now(UTC)
+    at = catalogue.date_of_new(paths, server.wall())
     name = catalogue.new_id(paths, kind, at)
     top = paths.backups / f"{catalogue.UNFINISHED}{name}"
     stack = {inventory.stack.package: inventory.stack.version} if inventory.stack else {}
@@ -134,7 +133,7 @@ def plan(server: Server, inventory: Inventory) -> tuple[list[Step], list[str]]:
 
     Raises BackupError.
     """
-    previous = catalogue.newest(server.paths)
+    previous = catalogue.newest(server.paths, server.wall())
     known = {(each.component, each.name): each for each in previous.databases} if previous else {}
     steps: list[Step] = []
     absent: list[str] = []

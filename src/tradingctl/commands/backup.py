@@ -89,7 +89,7 @@ def _backup(server: Server, arguments: argparse.Namespace) -> int:
         _say_json(server, _data(run.backup), reason=run.reason, removed=removed, seconds=seconds)
         return 0
     if run.backup is None:
-        newest = catalogue.newest(server.paths)
+        newest = catalogue.newest(server.paths, server.wall())
         server.say(f"{run.reason} since {newest.id if newest else 'ever'}; no new backup")
     else:
         server.say(_text(run.backup, run.reason, seconds))
@@ -153,6 +153,8 @@ def _list(server: Server, as_json: bool) -> int:
     rows = [("ID", "MADE", "RELEASE", "DATABASES", "SIZE")]
     for each in good:
         local = each.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        if catalogue.is_ahead(each.at, server.wall()):
+            local += ", in the future"
         count = str(len(each.databases))
         rows.append((each.id, local, each.release or "-", count, megabytes(each.size)))
     rows += [(each.id, "unreadable", "-", "-", "-") for each in bad]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,30 @@ def test_it_is_for_root_alone(producing: Machine) -> None:
     top = producing.paths.artifact_backups
     for each in (top, top / made.id, *(top / made.id).rglob("*")):
         assert each.stat().st_mode & 0o777 == (0o700 if each.is_dir() else 0o600), each
+
+
+def change(machine: Machine, text: str) -> Snapshot:
+    machine.write(f"{LIVE}/run 1/result.csv", text)
+    return save(machine)
+
+
+def test_a_clock_that_went_back_does_not_make_a_snapshot_the_oldest(producing: Machine) -> None:
+    producing.write("etc/trading/backup.env", "BACKUP_KEEP_ARTIFACTS=1\n")
+    change(producing, "before")
+    producing.today -= timedelta(minutes=4)
+    made = change(producing, "and after")
+    assert artifacts.snapshots(producing.paths.artifact_backups) == [made.id]
+
+
+def test_a_snapshot_that_is_dated_in_the_future_stays_and_counts_for_nothing(
+    producing: Machine,
+) -> None:
+    producing.write("etc/trading/backup.env", "BACKUP_KEEP_ARTIFACTS=1\n")
+    ahead = change(producing, "before")
+    producing.today -= timedelta(days=400)
+    first = change(producing, "and after")
+    assert (first.copied, first.removed) == (2, ())
+    second = change(producing, "and later")
+    assert (second.copied, second.removed) == (1, (first.id,)), "compared with the first"
+    assert artifacts.snapshots(producing.paths.artifact_backups) == [ahead.id, second.id]
+    assert not save(producing).is_new

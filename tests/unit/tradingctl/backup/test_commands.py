@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -307,3 +307,50 @@ def test_artifacts_that_the_repository_missed_are_made_up_for(installed: Machine
     kept = sorted(each.name for each in installed.paths.artifact_backups.iterdir())
     assert sorted(given_to_restic(installed)) == kept
     assert len(kept) == 2
+
+
+def test_restic_is_not_given_an_hour_or_a_day_where_none_is_to_stay(installed: Machine) -> None:
+    installed.describe(stream(state=(State("out", artifacts=True),)))
+    installed.write("etc/trading/backup.env", f"{REPOSITORY}BACKUP_KEEP_HOURLY=0\n"
+                    "BACKUP_KEEP_DAILY=0\n")  # fmt: skip
+    assert backup(installed, "--artifacts") == 0
+    assert installed.system.ran("restic forget --quiet --tag trading-backup") == [
+        "restic forget --quiet --tag trading-backup --group-by host --keep-last 12"
+        " --keep-tag kind=manual --prune"
+    ]
+
+
+def test_what_is_dated_in_the_future_is_neither_uploaded_nor_compared_with(
+    installed: Machine,
+) -> None:
+    right = installed.today
+    installed.today += timedelta(days=400)
+    backup(installed, "--timer")
+    (ahead,) = ids(installed)
+    installed.today = right
+    installed.write("etc/trading/backup.env", REPOSITORY)
+    assert backup(installed, "--timer") == 0
+    assert given_to_restic(installed) == [ids(installed)[1]]
+    said(installed)
+    # And not a new one with every run from then on.
+    assert backup(installed, "--timer") == 0
+    assert said(installed) == f"nothing changed since {ids(installed)[1]}; no new backup\n"
+    assert backup(installed, "--list") == 0
+    lines = said(installed).splitlines()
+    assert [line.split()[0] for line in lines[1:] if ", in the future" in line] == [ahead]
+    # When its time has come it is as any other.
+    installed.today += timedelta(days=401)
+    backup(installed, "--timer")
+    assert ahead in given_to_restic(installed)
+
+
+def test_artifacts_that_are_dated_in_the_future_are_uploaded_then(installed: Machine) -> None:
+    installed.describe(stream(state=(State("out", artifacts=True),)))
+    installed.write("var/lib/trading/marketdata-stream/out/result.csv", "1")
+    right = installed.today
+    installed.today += timedelta(days=400)
+    assert backup(installed, "--artifacts") == 0
+    installed.today = right
+    installed.write("etc/trading/backup.env", REPOSITORY)
+    assert backup(installed, "--artifacts") == 0
+    assert given_to_restic(installed) == [f"{right:%Y%m%dT%H%M%SZ}"]

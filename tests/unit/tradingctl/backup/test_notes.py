@@ -104,3 +104,22 @@ def test_a_timer_that_is_switched_off_is_said(machine: Machine) -> None:
 def test_one_that_is_at_work_is_not_overdue(machine: Machine) -> None:
     ran(machine, "trading-backup", 3600, ActiveState="activating")
     assert not notes(machine)
+
+
+def test_what_is_dated_in_the_future_is_said_with_what_to_do(machine: Machine) -> None:
+    right = machine.today
+    made = []
+    for _ in range(2):
+        machine.today += timedelta(days=400)
+        made.append(snapshot.take(machine.server, read_inventory(machine.paths), "timer", "1").id)
+    assert not notes(machine)
+    machine.today = right
+    machine.write("var/backups/trading/artifacts/20290101T000000Z/x", "")
+    path = machine.paths.backups / made[1]
+    here = f"{right.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    assert notes(machine) == [
+        f"{path} and 2 more are dated in the future: the clock was wrong then, or it is now"
+        f" ({here}); next: timedatectl, and where the clock is right: rm -r {path}"
+    ]
+    machine.today += timedelta(days=401)
+    assert f"{path} and 1 more are" in notes(machine)[0]

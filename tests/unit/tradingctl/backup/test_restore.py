@@ -9,9 +9,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -279,13 +280,10 @@ def test_without_any_intact_one_there_is_no_command_to_offer(running: Machine) -
     assert "no other backup is intact" in running.err.getvalue()
 
 
-def test_a_time_takes_the_newest_at_or_before_it(
-    running: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_time_takes_the_newest_at_or_before_it(running: Machine) -> None:
     made = []
     for hour in (10, 12, 14):
-        at = datetime(2026, 11, 25, hour, 30, tzinfo=UTC)
-        monkeypatch.setattr(snapshot, "datetime", At(at))
+        running.today = datetime(2026, 11, 25, hour, 30, tzinfo=UTC)
         made.append(take(running).id)
         add(running, hour)
     for text, chosen in {
@@ -305,20 +303,67 @@ def test_a_time_takes_the_newest_at_or_before_it(
     assert "there is no backup '20200101T000000Z-timer'" in running.err.getvalue()
 
 
-class At:
-    """A datetime that knows one present."""
-
-    def __init__(self, at: datetime) -> None:
-        self.at = at
-
-    def now(self, zone: Any) -> datetime:
-        """Return the present."""
-        return self.at.astimezone(zone)
-
-
 def test_a_time_without_a_zone_is_local() -> None:
     assert moment("2026-11-25 14:30") == datetime(2026, 11, 25, 14, 30).astimezone()
     assert moment("2026-11-25T14:30Z") == datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00", "9999-12-31T23:59"])
+def test_a_time_at_the_end_of_the_calendar_is_no_crash(
+    running: Machine, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    take(running)
+    for zone in ("Europe/Berlin", "America/New_York"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        assert call(running, "--at", text, "--dry-run") in (0, 5)
+    monkeypatch.undo()
+    time.tzset()
+    running.write("var/backups/trading/20261399T000000Z-manual/manifest.json", "{}")
+    assert call(running, "--at", "2026-11-25", "--dry-run") == 0
+
+
+def test_the_newest_that_is_dated_in_the_future_is_taken_by_its_id_alone(running: Machine) -> None:
+    right = running.today
+    older = take(running)
+    running.today += timedelta(days=400)
+    ahead = take(running)
+    running.today = right
+    for words in ([], ["--at", "2029-01-01"]):
+        assert call(running, *words, "--component", NAME) == 5
+        said = running.err.getvalue()
+        assert f"the newest backup, {ahead.id}, is dated in the future: " in said
+        assert f"; nothing was changed; the newest of the others is {older.id}\n" in said
+        assert (
+            f"next: timedatectl; tradingctl restore {older.id} --component {NAME}"
+            f"  # or tradingctl restore {ahead.id} --component {NAME}\n"
+        ) in said
+        running.err.truncate(0)
+    assert call(running, "--at", "2026-11-25", "--dry-run") == 0
+    assert f"backup {older.id}, made" in running.out.getvalue()
+    assert call(running, ahead.id, "--dry-run") == 0
+    assert f"backup {ahead.id}, made" in running.out.getvalue()
+
+
+def test_with_a_clock_that_is_behind_no_backup_is_taken_for_the_newest(running: Machine) -> None:
+    made = [take(running).id for _ in range(2)]
+    running.today -= timedelta(days=400)
+    assert call(running) == 5
+    assert "is dated in the future" in running.err.getvalue()
+    assert f"; all others are, too\n  next: timedatectl; tradingctl restore {made[1]}\n" in (
+        running.err.getvalue()
+    )
+
+
+def test_of_the_intact_ones_that_of_the_future_is_named_last(running: Machine) -> None:
+    older, damaged = take(running), take(running)
+    (running.paths.backups / damaged.id / damaged.databases[0].file).unlink()
+    right = running.today
+    running.today += timedelta(days=400)
+    take(running)
+    running.today = right
+    assert call(running, damaged.id) == 5
+    assert f"the newest intact one is {older.id}" in running.err.getvalue()
 
 
 def test_an_unreadable_newer_one_is_not_passed_over(running: Machine) -> None:

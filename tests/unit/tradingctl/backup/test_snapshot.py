@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -122,6 +123,31 @@ def test_two_in_one_second_have_two_names(machine: Machine) -> None:
     ids = {take(machine).id for _ in range(3)}
     assert len(ids) == 3
     assert {each.id for each in catalogue.read_all(machine.paths)[0]} == ids
+
+
+def test_a_clock_that_went_back_a_little_does_not_make_a_backup_the_older_one(
+    machine: Machine,
+) -> None:
+    first = take(machine)
+    machine.today -= timedelta(minutes=4)
+    second = take(machine)
+    assert second.at == first.at + timedelta(seconds=1)
+    assert [each.id for each in catalogue.read_all(machine.paths)[0]] == [second.id, first.id]
+    assert catalogue.order(second.id) > catalogue.order(first.id)
+
+
+def test_a_clock_that_was_far_ahead_once_dates_none_after_itself(
+    machine: Machine, later: None
+) -> None:
+    create(database(machine))
+    right = machine.today
+    machine.today += timedelta(days=400)
+    ahead = take(machine)
+    machine.today = right
+    first, second = take(machine), take(machine)
+    assert (first.at, second.at) == (right, right + timedelta(seconds=1))
+    assert copy_of(machine, first).stat().st_ino != copy_of(machine, ahead).stat().st_ino
+    assert copy_of(machine, first).stat().st_ino == copy_of(machine, second).stat().st_ino
 
 
 def test_what_did_not_change_is_the_same_file_in_both(machine: Machine, later: None) -> None:
