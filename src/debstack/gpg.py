@@ -184,7 +184,7 @@ def read_public(path: Path, runner: Runner) -> dict[str, bytes]:
                 hint="take it out of the repository and its history, and replace the key",
             )
         listed = runner.capture([*listing, "--list-keys"]).text
-        lines = [line.split(":") for line in listed.splitlines()]
+        lines = [line.split(":") for line in listed.split("\n")]
         # The first fingerprint after a primary key is its own, later ones its subkeys'.
         primary = [n for n, line in enumerate(lines) if line[0] == "pub"]
         fingerprints = [next(line[9] for line in lines[n:] if line[0] == "fpr") for n in primary]

@@ -236,7 +236,7 @@ def test_checksums_are_signed(tmp_path: Path, keys: Keys) -> None:
 
 
 def test_the_words_of_a_user_id_are_no_key(tmp_path: Path, home: Path) -> None:
-    fingerprint = user_key(home, name="Acme pub signing <pub@example.org>")
+    fingerprint = user_key(home, name="Acme pub\u2028pub: signing <pub@example.org>")
     file = tmp_path / "key.asc"
     file.write_bytes(gpg.armor(gpg.export_public(fingerprint, home, RUNNER), "PUBLIC KEY BLOCK"))
     assert list(gpg.read_public(file, RUNNER)) == [fingerprint]

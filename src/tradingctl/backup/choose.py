@@ -118,12 +118,12 @@ def _ahead(
         f"the newest backup, {chosen.id}, is dated in the future: the clock was wrong when it was"
         f" made, or it is now ({now.astimezone():%Y-%m-%d %H:%M:%S %Z}); nothing was changed"
     )
-    this = request.command(chosen.id)
+    look, this = "timedatectl  # where the clock is right:", request.command(chosen.id)
     if not dated:
-        return RestoreError(f"{message}; all others are, too", f"timedatectl; {this}")
+        return RestoreError(f"{message}; all others are, too", f"{look} {this}")
     return RestoreError(
         f"{message}; the newest of the others is {dated[0].id}",
-        f"timedatectl; {request.command(dated[0].id)}  # or {this}",
+        f"{look} {request.command(dated[0].id)}; else {this}",
     )
 
 

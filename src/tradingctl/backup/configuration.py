@@ -36,10 +36,15 @@ class Keep:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What stays, and the environment of restic, empty when no repository is named."""
+    """What stays, and the environment of restic, empty when no repository is named.
+
+    ``shell`` is the first command to make a shell, with which people call restic, read the same;
+    empty if it does.
+    """
 
     keep: Keep = Keep()
     restic: Mapping[str, str] = field(default_factory=dict)
+    shell: str = ""
 
 
 def read_configuration(paths: Paths) -> Configuration:
@@ -49,14 +54,17 @@ def read_configuration(paths: Paths) -> Configuration:
     """
     file = paths.backup_settings
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_bytes().decode("utf-8")
     except FileNotFoundError:
         return Configuration()
     except (OSError, UnicodeDecodeError) as error:
         raise BackupError(f"{file}: cannot be read: {error}", f"ls -l {file}") from error
     keep = Keep()
     restic: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    shell = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        if wanted := _other_for_a_shell(line):
+            shell = shell or f"sensible-editor +{number} {file}  # for a shell {wanted}"
         if line.strip() and not line.lstrip().startswith(("#", ";")):
             name, value = _assignment(file, number, line)
             if name.startswith("BACKUP_"):
@@ -65,7 +73,7 @@ def read_configuration(paths: Paths) -> Configuration:
                 restic[name] = value
             else:
                 raise _wrong(file, number, f"unknown key {name!r}; known are {_known()}")
-    return Configuration(keep, _complete(file, restic))
+    return Configuration(keep, _complete(file, restic), shell)
 
 
 def _assignment(file: Path, number: int, line: str) -> tuple[str, str]:
@@ -78,29 +86,29 @@ def _assignment(file: Path, number: int, line: str) -> tuple[str, str]:
         raise _wrong(file, number, f"{found[1]}: {error}") from error
     if len(words) > 1:
         raise _wrong(file, number, f"{found[1]}: a value with blanks needs quotes")
-    if words and found[2][0].isspace():
-        raise _wrong(file, number, f"{found[1]}: a blank after the = ends the value for a shell")
-    if special := _special(found[2]):
-        raise _wrong(
-            file,
-            number,
-            f"{found[1]}: a shell, which reads this file for whoever types a command of restic,"
-            f" takes {special} for more than a character: the value needs single quotes",
-        )
     return found[1], words[0] if words else ""
 
 
-def _special(value: str) -> str:
-    """Return the first character of a value that a shell would not take for itself, or none."""
+def _other_for_a_shell(line: str) -> str:
+    """Return what a shell wants of a line that it reads otherwise; empty if it reads the same."""
+    if line.lstrip().startswith("#"):
+        return ""
+    if line.lstrip().startswith(";"):
+        return "a comment begins with #"
+    if line.endswith("\r"):
+        return "no carriage return ends a line"
+    value = line.partition("=")[2]
+    if value[:1].isspace():
+        return "no blank comes after the ="
     before = ":"
     for part in QUOTED.findall(value):
         if part.startswith('"'):
-            found = re.search(r"[$`\\]", part)
+            found = re.search(r"[$`]", part)
         else:
             # A tilde is somebody's home at the beginning and after a colon.
             found = re.fullmatch(r"~" if before == ":" and part == "~" else r"[$`;&|<>()]", part)
         if found:
-            return found[0]
+            return f"a value with {found[0]} needs single quotes"
         before = part
     return ""
 
@@ -123,7 +131,7 @@ def _complete(file: Path, restic: dict[str, str]) -> dict[str, str]:
     if not any(restic.get(key) for key in secrets):
         raise BackupError(
             f"{file}: RESTIC_REPOSITORY is set, and neither {' nor '.join(secrets)}",
-            f"editor {file}",
+            f"sensible-editor {file}",
         )
     return restic
 
@@ -134,4 +142,4 @@ def _known() -> str:
 
 
 def _wrong(file: Path, number: int, message: str) -> BackupError:
-    return BackupError(f"{file}: line {number}: {message}", f"editor +{number} {file}")
+    return BackupError(f"{file}: line {number}: {message}", f"sensible-editor +{number} {file}")

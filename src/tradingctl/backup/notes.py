@@ -92,10 +92,11 @@ def _newest(server: Server) -> str:
     """Return when the newest backup was made, empty for who may not know."""
     try:
         newest = catalogue.newest(server.paths, server.wall())
+        others, _ = catalogue.read_all(server.paths)
     except (TradingError, OSError):
         return ""
     if newest is None:
-        return ", and there is no backup"
+        return f", and {'every backup is dated in the future' if others else 'there is no backup'}"
     seconds = (server.wall() - newest.at).total_seconds()
     age = age_text(seconds)
     return f", and the newest backup is {age}" + (" old" if int(seconds) >= 0 else "")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tradingctl.backup.configuration import Keep
+from tradingctl.backup.configuration import Keep, read_configuration
 from tradingctl.backup.uploaded import note_uploaded
 from tradingctl.errors import BackupError
 from tradingctl.process import NOT_FOUND
@@ -83,9 +83,11 @@ def _run(server: Server, restic: Mapping[str, str], command: Sequence[str], seco
         )
     if outcome.code != 0:
         reason = REASONS.get(outcome.code, "")
+        first = read_configuration(server.paths).shell
+        then = f"(set -a; . {server.paths.backup_settings}; restic snapshots)"
         raise BackupError(
             f"restic {command[1]} failed with exit code {outcome.code}"
             f"{f' ({reason})' if reason else ''}: {outcome.said}",
-            f"(set -a; . {server.paths.backup_settings}; restic snapshots)"
-            "  # restic init instead makes a new repository",
+            (f"{first}; then {then}" if first else f"{then}  #")
+            + " restic init instead makes a new repository",
         )

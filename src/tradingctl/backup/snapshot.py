@@ -88,7 +88,8 @@ def changed(server: Server, inventory: Inventory) -> str:
     """Return what changed since the newest backup, empty for nothing. Raises BackupError."""
     previous = catalogue.newest(server.paths, server.wall())
     if previous is None:
-        return "there is no backup yet"
+        others, _ = catalogue.read_all(server.paths)
+        return "every backup is dated in the future" if others else "there is no backup yet"
     for step in plan(server, inventory)[0]:
         if step.earlier is None:
             return f"{step.database.file} {step.reason}"

@@ -171,7 +171,7 @@ def _data(backup: Backup | None) -> dict[str, Any] | None:
 
 
 def _say_json(server: Server, backup: dict[str, Any] | None, **more: Any) -> None:
-    server.say(json.dumps({"backup": backup, **more}, indent=2))
+    server.report(json.dumps({"backup": backup, **more}, indent=2))
 
 
 def _restore(server: Server, arguments: argparse.Namespace) -> int:

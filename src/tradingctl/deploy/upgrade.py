@@ -44,9 +44,9 @@ def upgrade(server: Server, release: str, dry_run: bool) -> int:
     version = _version(server, release) if release else _candidate(server)
     installed = package_states(server.runner, [STACK]).get(STACK)
     if installed and installed.complete and installed.version == version:
-        server.say(f"{STACK} {version} is installed, there is nothing newer")
+        server.report(f"{STACK} {version} is installed, there is nothing newer")
         for kept_away in blocks(server):
-            server.say(f"kept away: {kept_away.version}: {kept_away.reason}")
+            server.report(f"kept away: {kept_away.version}: {kept_away.reason}")
         return 0
     if installed and installed.unpacked and above(server.runner, installed.version, version):
         raise NoReleaseError(

@@ -9,7 +9,7 @@ from datetime import date, time
 from pathlib import Path
 
 from tradingctl.errors import MarketSettingsError
-from tradingctl.market.hours import EARLY_CLOSE
+from tradingctl.market.hours import CLOSE, EARLY_CLOSE, OPEN
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ \t]+(\d\d:\d\d))?")
 
@@ -20,6 +20,14 @@ class Holidays:
 
     file: str
     days: Mapping[date, time | None] = field(default_factory=dict)
+
+    def odd_closes(self, today: date) -> list[tuple[date, time]]:
+        """Return the days from ``today`` on that end when trading-market-close.timer does not."""
+        return sorted(
+            (day, early)
+            for day, early in self.days.items()
+            if early not in (None, EARLY_CLOSE) and day >= today
+        )
 
     def ended(self, today: date) -> bool:
         """Return whether the file knows no day from ``today`` on."""
@@ -56,16 +64,11 @@ def read_holidays(path: Path, shown: str, remedy: str) -> Holidays:
 def _day(text: str) -> tuple[date, time | None]:
     found = _LINE.fullmatch(text)
     if not found:
-        raise ValueError(
-            f"{text!r} is not YYYY-MM-DD, or YYYY-MM-DD {EARLY_CLOSE:%H:%M} for an early close"
-        )
+        raise ValueError(f"{text!r} is not YYYY-MM-DD, or YYYY-MM-DD HH:MM for an early close")
     day = date.fromisoformat(found[1])
     if found[2] is None:
         return day, None
     early = time.fromisoformat(found[2])
-    if early != EARLY_CLOSE:
-        raise ValueError(
-            f"{found[2]} is not {EARLY_CLOSE:%H:%M}, the early close that"
-            " trading-market-close.timer knows"
-        )
+    if not OPEN < early < CLOSE:
+        raise ValueError(f"{found[2]} is not between {OPEN:%H:%M} and {CLOSE:%H:%M}")
     return day, early

@@ -11,7 +11,8 @@ ZONE = "America/New_York"
 OPEN = time(9, 30)
 CLOSE = time(16)
 EARLY_CLOSE = time(13)
-"""At both of these, and at no other time, trading-market-close.timer elapses."""
+CLOSE_TIMER = "trading-market-close.timer"
+"""It elapses at both of these, and at no other time."""
 WEEKDAYS = range(5)  # Monday to Friday
 
 

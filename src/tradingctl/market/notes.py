@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tradingctl.errors import MarketSettingsError
-from tradingctl.market.hours import new_york
+from tradingctl.market.hours import CLOSE_TIMER, ZONE, new_york
 from tradingctl.market.resting import resting_units
 from tradingctl.market.settings import holidays_of, read_market_settings
 from tradingctl.market.window import ended_note
@@ -23,8 +23,15 @@ def market_notes(server: Server) -> Iterator[str]:
         settings = read_market_settings(server.paths)
         if settings.refuse_upgrades or settings.holidays_file or resting:
             holidays = holidays_of(server.paths, settings)
-            if holidays.ended(server.wall().astimezone(new_york()).date()):
+            today = server.wall().astimezone(new_york()).date()
+            if holidays.ended(today):
                 yield ended_note(holidays.file)
+            for day, early in holidays.odd_closes(today):
+                yield (
+                    f"{holidays.file}: {day} ends at {early:%H:%M}, when nothing is stopped unless"
+                    f" you had the timer elapse then; next: systemctl edit {CLOSE_TIMER}"
+                    f"  # [Timer] OnCalendar={day} {early:%H:%M} {ZONE}"
+                )
     except MarketSettingsError as error:
         yield (
             f"{error.message}; until that is corrected upgrades are refused, and services that were"

@@ -275,6 +275,22 @@ def test_artifacts_are_a_matter_of_declaration(installed: Machine) -> None:
     assert not installed.paths.artifact_backups.exists()
 
 
+def test_what_a_shell_reads_otherwise_comes_before_a_command_of_restic(installed: Machine) -> None:
+    restic = "(set -a; . /etc/trading/backup.env; restic snapshots)"
+    for line, said in (
+        ("", f"next: {restic}  # restic init instead makes a new repository\n"),
+        (
+            "RESTIC_X=a$b\n",
+            "next: sensible-editor +3 /etc/trading/backup.env  # for a shell a value with"
+            f" $ needs single quotes; then {restic} restic init",
+        ),
+    ):
+        installed.write("etc/trading/backup.env", REPOSITORY + line)
+        installed.system.codes["restic backup"] = 1
+        assert backup(installed) == 5
+        assert said in installed.err.getvalue().replace(str(installed.root), "")
+
+
 def test_the_daily_run_saves_artifacts_and_lets_restic_forget(installed: Machine) -> None:
     installed.describe(stream(state=(State("out", artifacts=True),)))
     installed.write("var/lib/trading/marketdata-stream/out/run 1/result.csv", "a,b\n")

@@ -74,8 +74,10 @@ def test_what_is_said_names_the_age_of_the_newest_and_what_to_type(machine: Mach
     made = snapshot.take(machine.server, read_inventory(machine.paths), "timer", "1")
     machine.today = made.at + timedelta(minutes=70)
     assert "and the newest backup is 1h 10m old; next: " in notes(machine)[0]
+    machine.today = made.at - timedelta(minutes=3)
+    assert "and the newest backup is dated 3m 0s in the future; next: " in notes(machine)[0]
     machine.today = made.at - timedelta(minutes=70)
-    assert "and the newest backup is dated 1h 10m in the future; next: " in notes(machine)[0]
+    assert "and every backup is dated in the future; next: " in notes(machine)[1]
 
 
 def test_a_run_that_failed_is_said(machine: Machine) -> None:

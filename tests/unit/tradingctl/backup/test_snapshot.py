@@ -119,10 +119,17 @@ def test_the_manifest_says_what_is_in_it(machine: Machine) -> None:
     assert catalogue.read(machine.paths, backup.id) == backup
 
 
-def test_two_in_one_second_have_two_names(machine: Machine) -> None:
+def test_one_after_another_have_names_of_their_own(machine: Machine) -> None:
     ids = {take(machine).id for _ in range(3)}
     assert len(ids) == 3
     assert {each.id for each in catalogue.read_all(machine.paths)[0]} == ids
+
+
+def test_the_name_of_one_that_cannot_be_read_is_taken(machine: Machine) -> None:
+    first = take(machine)
+    (machine.paths.backups / first.id / "manifest.json").write_text("{")
+    second = take(machine)
+    assert second.id == first.id.replace("Z-", "Z-2-")
 
 
 def test_a_clock_that_went_back_a_little_does_not_make_a_backup_the_older_one(

@@ -95,8 +95,8 @@ def test_a_line_is_a_day_or_an_early_close_with_a_comment(tmp_path: Path) -> Non
         ("2026-02-30", "day is out of range for month"),
         ("2026-12-24 1pm", "'2026-12-24 1pm' is not YYYY-MM-DD"),
         ("2026-12-24 25:00", "hour must be in 0..23"),
-        ("2026-12-24 22:00", "22:00 is not 13:00, the early close that trading-market-close.timer"),
-        ("2026-12-24 14:00", "14:00 is not 13:00, the early close that trading-market-close.timer"),
+        ("2026-12-24 22:00", "22:00 is not between 09:30 and 16:00"),
+        ("2026-12-24 09:30", "09:30 is not between 09:30 and 16:00"),
         ("2026-01-01", "2026-01-01 is there twice"),
     ],
 )

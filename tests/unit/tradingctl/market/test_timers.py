@@ -76,7 +76,7 @@ def test_nothing_is_made_up_for_after_a_boot() -> None:
         assert "Persistent" not in timer.read_text()
 
 
-def test_the_close_elapses_at_every_time_that_a_list_of_holidays_may_have() -> None:
+def test_the_close_elapses_at_the_closes_that_the_exchange_plans() -> None:
     text = (UNITS / "trading-market-close.timer").read_text()
     assert re.findall(r"^OnCalendar=(.+)$", text, re.MULTILINE) == [
         f"Mon..Fri {each:%H:%M} America/New_York" for each in (EARLY_CLOSE, CLOSE)
