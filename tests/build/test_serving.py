@@ -168,7 +168,8 @@ def test_nothing_can_be_written(archive: Archive, site: Site, method: str) -> No
 def test_debstack_serve_says_where_it_is_and_ends_when_told(
     archive: Archive, tmp_path: Path, sign: signal.Signals
 ) -> None:
-    command = servers.command_of_debstack(archive.root)
+    # In the background of a shell the tests are started with a SIGINT that is ignored.
+    command = ["env", "--default-signal=INT", *servers.command_of_debstack(archive.root)]
     with servers.started(command, tmp_path) as process:
         assert process.stdout
         first, line = process.stdout.readline(), process.stdout.readline()
