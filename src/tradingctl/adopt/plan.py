@@ -89,8 +89,9 @@ def _steps(server: Server, survey: Survey, stamp: str) -> Iterator[Step]:
         why = f"is {unit.state.active}" if not survey.absence else "systemd is not running"
         yield Step(Kind.STOP, unit.component, unit.name, "", why)
     for unit in units:
-        hides = "hides the packaged unit" if unit.packaged else "runs what the package runs"
-        yield Step(Kind.UNIT, unit.component, str(unit.file), str(kept / unit.name), hides)
+        yield Step(
+            Kind.UNIT, unit.component, str(unit.file), str(kept / unit.name), _giving_way(unit)
+        )
     for number, file in enumerate(sorted({line.file for line in survey.cron if line.disable})):
         lines = [line for line in survey.cron if line.file == file and line.disable]
         numbers = ",".join(str(line.number) for line in lines)
@@ -119,6 +120,14 @@ def _steps(server: Server, survey: Survey, stamp: str) -> Iterator[Step]:
             yield Step(Kind.LINK, component.name, str(link), str(target), why)
 
 
+def _giving_way(unit: UnitFile) -> str:
+    hides = "hides the packaged unit" if unit.packaged else "runs what the package runs"
+    links = ", ".join(str(link) for link, _ in unit.links)
+    if not links:
+        return f"{hides}; is not enabled" + (", nor will that be" if unit.packaged else "")
+    return f"{hides}; {links} {'enables that then' if unit.packaged else 'is removed'}"
+
+
 def _component_steps(
     server: Server, survey: Survey, component: Component, stamp: str
 ) -> Iterator[Step]:
@@ -144,6 +153,8 @@ def _component_steps(
         if found.component == component.name and found.files:
             target = paths.secret_file(component.name)
             why = f"0640 root:trading: {', '.join(found.values) or 'no variable'}"
+            if more := found.files[1:]:
+                why += f"; with what is in {', '.join(map(str, more))}"
             yield Step(Kind.SETTINGS, component.name, found.files[0], str(target), why)
     for folder in survey.folders:
         if folder.component == component.name:

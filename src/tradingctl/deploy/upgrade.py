@@ -60,6 +60,8 @@ def upgrade(server: Server, release: str, dry_run: bool) -> int:
     tell(_changes_text(changes))
     if dry_run:
         return 0
+    # Once more, as reading the index takes its time. apt takes the lock for itself.
+    require_idle(server)
     code = server.runner.follow([*APT, "install", *wanted], {"DEBIAN_FRONTEND": "noninteractive"})
     return _outcome(server, version, code)
 

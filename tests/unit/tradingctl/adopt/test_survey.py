@@ -219,3 +219,21 @@ def test_nothing_by_hand_is_nothing_to_do(world: World) -> None:
     assert world.run("adopt", "--dry-run") == 0
     assert "nothing was installed by hand" in world.said
     assert read_inventory(world.machine.paths)
+
+
+def test_what_enables_a_unit_is_in_the_plan(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.rename_api(monkeypatch)
+    wants = world.machine.paths.local_units / "multi-user.target.wants"
+    (wants / f"{WORKER}.service").unlink()
+    said = dry_run(world)
+    for reason in (
+        f"hides the packaged unit; {wants}/{DASHBOARD}.service enables that then",
+        "hides the packaged unit; is not enabled, nor will that be",
+        f"runs what the package runs; {wants}/api.service is removed",
+    ):
+        assert f", {reason}\n" in said
+
+
+def test_every_file_of_settings_is_in_the_plan(world: World) -> None:
+    local = world.machine.write(f"opt/trading/{API}/.env.local", "LEVEL=2\n")
+    assert f"; with what is in {local}\n" in dry_run(world)

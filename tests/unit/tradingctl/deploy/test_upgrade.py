@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 from tests.unit.tradingctl.deploy.release_world import STACK, STREAM, World
+from tests.unit.tradingctl.lock_holder import holding
 
+from tradingctl.deploy import upgrade
 from tradingctl.deploy.blocks import Block, block
 
 INSTALL = f"apt-get -q -y -o Dpkg::Use-Pty=0 install {STACK}=2 {STREAM}=2"
@@ -122,6 +126,21 @@ def test_an_upgrade_that_apt_ends_with_an_error_did_not_happen(offered: World) -
     assert f"{STACK} 2 was not installed (apt-get: exit code 100)" in said
     assert "the release that was verified last is 1" in said
     assert said.endswith("next: tradingctl history\n")
+
+
+def test_who_began_while_the_index_was_read_is_named(
+    offered: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as stack:
+
+        def simulated(*_: object) -> list[upgrade.Change]:
+            stack.enter_context(holding(offered.machine, "lock-frontend"))
+            return []
+
+        monkeypatch.setattr(upgrade, "_simulate", simulated)
+        assert offered.tradingctl("upgrade") == 5
+    assert "apt-get install traderunner-stack" in offered.said()
+    assert installs(offered) == []
 
 
 def test_a_half_installed_release_is_installed_again(offered: World) -> None:
