@@ -6,7 +6,7 @@ SELF_PACKAGES := build-essential python3-all python3-setuptools python3-stdeb
 TEST_PACKAGES := $(BUILD_PACKAGES) $(SELF_PACKAGES) apt-utils caddy chromium chromium-driver \
 	debsig-verify iproute2 mmdebstrap nginx-light rclone rsync shellcheck strace systemd-container \
 	util-linux
-SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E,)
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E -H,)
 # The Debian release to build for: this machine's, the name of another one, or all.
 TARGET :=
 ROOT_PACKAGES := $(if $(TARGET),mmdebstrap $(if $(SUDO),uidmap))
@@ -29,13 +29,13 @@ refresh: .venv/.run ## Sign the channels in dist/apt anew where half of their va
 	@scripts/need-packages $(BUILD_PACKAGES)
 	@$(DEBSTACK) refresh
 
-test: .venv/.test samples ## Run all tests; the system tests boot containers and need root.
+test: .venv/.test samples ## Run all tests; those of builds and of containers need root.
 	@scripts/need-packages $(TEST_PACKAGES)
 ifeq ($(SUDO),)
 	$(PYTEST)
 else
-	$(PYTEST) tests/unit tests/build
-	$(SUDO) $(PYTEST) tests/system
+	$(PYTEST) tests/unit
+	$(SUDO) $(PYTEST) tests/build tests/system
 endif
 
 check: .venv/.test ## Run what is quick: linters, types, unit tests.
