@@ -295,7 +295,7 @@ def dpkg_install(machine: Machine, project: Project) -> Result:
 
 # The API cannot open its database before somebody has made the folder above it.
 ILL = "/var/lib/trading/automatictrader-api/ill"
-ILLNESS = f"[Service]\nEnvironment=AT_DB_PATH={ILL}/data/intents.db\nTimeoutStartSec=120\n"
+ILLNESS = f"[Service]\nEnvironment=AT_DB_PATH={ILL}/data/intents.db\nTimeoutStartSec="
 HEALER = f"""
 import subprocess, time, urllib.error, urllib.request
 
@@ -338,11 +338,29 @@ def test_worker_starts_only_after_the_api_is_healthy_at_boot(trader: Machine) ->
     await_broker(trader)
 
 
-def make_ill(machine: Machine) -> None:
-    """Let the API answer 503 five times, watched and then healed by a unit of its own."""
+def test_worker_starts_after_an_api_whose_first_attempt_failed(trader: Machine) -> None:
+    make_ill(trader, patience=3)
+    trader.run("systemctl", "stop", WORKER, "automatictrader-api")
+    trader.run("systemctl", "start", "--no-block", WORKER)
+
+    def attempts() -> int:
+        return int(trader.systemctl_show("automatictrader-api.service", "NRestarts")["NRestarts"])
+
+    trader.wait_until(lambda: attempts() > 0, 60, "the second attempt of the API")
+    assert WORKER not in active_units(trader)
+    trader.run("install", "-d", "-o", "trading", "-g", "trading", ILL)
+    trader.wait_until(lambda: active_units(trader) == list(UNITS), 60, "the worker")
+    assert ready_at(trader, "automatictrader-api") <= started_at(trader, WORKER)
+
+
+def make_ill(machine: Machine, patience: int = 120) -> None:
+    """Let the API answer 503 five times, watched and then healed by a unit of its own.
+
+    Each of its attempts to start has ``patience`` seconds.
+    """
     drop_in = "/etc/systemd/system/automatictrader-api.service.d"
     machine.run("mkdir", "-p", drop_in)
-    machine.write(f"{drop_in}/ill.conf", ILLNESS)
+    machine.write(f"{drop_in}/ill.conf", f"{ILLNESS}{patience}\n")
     description = "/usr/share/trading/components/automatictrader-api.json"
     impatient = machine.read(description)
     patient = impatient.replace(f'"deadline": {float(DEADLINE)}', '"deadline": 90.0')

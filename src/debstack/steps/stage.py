@@ -84,7 +84,13 @@ def units(component: Component, homepage: str) -> dict[str, str]:
     """Return the text of each of the component's unit files by name."""
     substitute: Callable[[str, dict[str, str]], str] = placeholders.substitute
     files = {}
+    answering = {
+        f"{unit.name}.service": unit
+        for unit in component.units
+        if any(check.required for check in unit.checks)
+    }
     for unit in component.units:
+        awaited = [name for name in unit.requires if name in answering]
         where = places(component.name, unit)
         exceptions = {each.directive: each.value for each in unit.sandbox_exceptions}
         files[f"{unit.name}.service"] = render_one(
@@ -104,9 +110,15 @@ def units(component: Component, homepage: str) -> dict[str, str]:
                 ],
                 "credentials": [each.variable for each in component.secrets if each.credential],
                 "spelled": bool(component.environments),
+                "after": [*unit.after, *(name for name in awaited if name not in unit.after)],
+                "awaited": awaited,
+                "requires": [name for name in unit.requires if name not in awaited],
                 "wait_ready": unit.type == "simple" and unit.port,
                 # systemd gives up only after wait-ready has said what it waited for.
-                "start_timeout": int(unit.deadline) + 15,
+                "start_timeout": int(
+                    unit.deadline + sum(answering[name].deadline for name in awaited)
+                )
+                + 15,
                 "logs": component.logs,
                 "sandbox": [line for line in directives({}) if line[0] not in exceptions],
             },

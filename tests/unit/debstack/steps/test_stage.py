@@ -228,6 +228,25 @@ def test_a_simple_service_with_a_port_waits_until_it_is_ready(tmp_path: Path) ->
     assert "ExecStartPost" not in units(silent, HOMEPAGE)["feed.service"]
 
 
+def test_a_required_unit_of_the_component_is_waited_for(web: Component) -> None:
+    server = web.units[0]
+    job = replace(
+        server, name="web-job", port=0, checks=(), deadline=20.0, after=("network.target",),
+        wants=("feed.service",), requires=("web-server.service", "other.service"),
+    )  # fmt: skip
+    lines = units(replace(web, units=(server, job)), HOMEPAGE)["web-job.service"].splitlines()
+    for expected in (
+        "After=network.target web-server.service trading-restore.service"
+        " trading-rollback-boot.service trading-market-boot.service",
+        "Wants=feed.service web-server.service",
+        "PartOf=web-server.service",
+        "Requires=other.service trading-restore.service",
+        "ExecStartPre=/usr/bin/tradingctl wait-ready web-server.service",
+        f"TimeoutStartSec={20 + server.deadline + 15:.0f}",
+    ):
+        assert lines.count(expected) == 1, expected
+
+
 def test_directories_that_the_component_writes(web: Component) -> None:
     assert state_directories(web) == [
         "/var/lib/trading/web", "/var/lib/trading/web/data", "/var/log/trading/web",
