@@ -19,6 +19,7 @@ from debstack.describe import SETTINGS, TRACKED, places
 from debstack.errors import BuildError
 from debstack.model import placeholders
 from debstack.model.definition import Component
+from debstack.model.rules_component import RESERVED_PATHS
 from debstack.model.sandbox import directives
 from debstack.render import render_one
 from tradingctl.description import Component as Description
@@ -54,10 +55,12 @@ def stage(
     """
     tree = tree_of(component.name, payload)
     tree.mkdir(parents=True, exist_ok=True)
+    _refuse_own_places(component.name, tree)
     _write_release(description, tree)
     for state in component.state:
         _link_state(component, state.path, state.tracked, tree)
     for path in component.logs:
+        _refuse_link_above(component, path, tree)
         _replace_by_link(tree / path, f"/var/log/trading/{component.name}", f"logs: {path!r}")
     for config in component.config:
         text = (conf / config.source).read_text("utf-8")
@@ -133,6 +136,17 @@ def state_directories(component: Component) -> list[str]:
     return [base, *(f"{base}/{state.path}" for state in component.state), *logs]
 
 
+def _refuse_own_places(component: str, tree: Path) -> None:
+    """Raise BuildError if the repository tracks what the build writes, be it a link elsewhere."""
+    for name in RESERVED_PATHS:
+        place = tree / name
+        if place.is_symlink() or place.exists():
+            raise BuildError(
+                f"the repository of {component} tracks {name}, which the build writes",
+                hint=f"exclude it in packaging/components/{component}.toml, [source] exclude",
+            )
+
+
 def _write_release(description: Description, tree: Path) -> None:
     release = {
         "component": description.name,
@@ -140,19 +154,15 @@ def _write_release(description: Description, tree: Path) -> None:
         "release": description.release,
         "commit": description.commit,
     }
-    place = tree / "RELEASE.json"
-    if place.is_symlink() or place.exists():
-        raise BuildError(
-            f"the repository of {description.name} tracks RELEASE.json, which the build writes",
-            hint=f"exclude it in packaging/components/{description.name}.toml, [source] exclude",
-        )
-    _write(place, json.dumps(release, indent=2, sort_keys=True) + "\n")
+    _write(tree / "RELEASE.json", json.dumps(release, indent=2, sort_keys=True) + "\n")
 
 
 def _link_state(component: Component, path: str, tracked: bool, tree: Path) -> None:
     place = tree / path
+    _refuse_link_above(component, path, tree)
     if tracked:
-        if not place.is_dir():
+        # A link would be kept in place of the files that it leads to.
+        if place.is_symlink() or not place.is_dir():
             raise BuildError(
                 f"{component.name} has no tracked files in {path}",
                 hint=f"remove `tracked = true` of {path!r} in"
@@ -162,6 +172,20 @@ def _link_state(component: Component, path: str, tracked: bool, tree: Path) -> N
         keep.parent.mkdir(parents=True, exist_ok=True)
         place.rename(keep)
     _replace_by_link(place, f"/var/lib/trading/{component.name}/{path}", f"state: {path!r}")
+
+
+def _refuse_link_above(component: Component, path: str, tree: Path) -> None:
+    """Raise BuildError if a link of the repository leads away from where ``path`` seems to be.
+
+    What is moved and linked would lie on the machine that builds, outside of the tree.
+    """
+    parent = PurePosixPath(path).parent
+    if (tree / parent).resolve() != tree.resolve() / parent:
+        raise BuildError(
+            f"the repository of {component.name} tracks a link in place of a folder above {path}",
+            hint="name the folder that the link leads to, or exclude the link, in"
+            f" packaging/components/{component.name}.toml",
+        )
 
 
 def _replace_by_link(place: Path, target: str, key: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -127,10 +128,52 @@ def test_tracked_files_where_the_service_writes_name_the_key(
     assert "tracked = true" in caught.value.hint
 
 
-def test_a_tracked_release_file_is_refused(web: Component, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"tracks RELEASE\.json") as caught:
-        staged(web, tmp_path, {"RELEASE.json": "{}"})
+@pytest.mark.parametrize("name", [".venv", ".tracked", "RELEASE.json"])
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_nothing_is_tracked_where_the_build_writes(
+    web: Component, tmp_path: Path, name: str, kind: str
+) -> None:
+    place = tree_of("web", tmp_path / "payload") / name
+    if kind == "folder":
+        place.mkdir(parents=True)
+    else:
+        place.parent.mkdir(parents=True)
+        place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BuildError, match=f"tracks {re.escape(name)}, which the build") as caught:
+        staged(web, tmp_path)
     assert "packaging/components/web.toml, [source] exclude" in caught.value.hint
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_tracked_link_above_a_state_directory_is_not_followed(
+    web: Component, tmp_path: Path, tracked: bool, exists: bool
+) -> None:
+    shared = tmp_path / "shared"
+    if exists:
+        (shared / "seed").mkdir(parents=True)
+    link = tree_of("web", tmp_path / "payload") / "data"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(shared)
+    path = "data/seed" if tracked else "data/new"
+    state = replace(web, state=(StateDirectory(path, tracked=tracked),))
+    with pytest.raises(BuildError, match=f"a link in place of a folder above {path}") as caught:
+        staged(state, tmp_path)
+    assert "packaging/components/web.toml" in caught.value.hint
+    (link.parent / "RELEASE.json").unlink()
+    with pytest.raises(BuildError, match="a link in place of a folder above data/logs"):
+        staged(replace(web, state=(), logs=("data/logs",)), tmp_path)
+    assert not exists or [each.name for each in shared.iterdir()] == ["seed"]
+
+
+def test_a_tracked_link_is_not_kept_in_place_of_its_files(web: Component, tmp_path: Path) -> None:
+    seed = tree_of("web", tmp_path / "payload") / "seed"
+    (tmp_path / "shared").mkdir()
+    seed.parent.mkdir(parents=True)
+    seed.symlink_to(tmp_path / "shared")
+    tracked = replace(web, state=(StateDirectory("seed", tracked=True),))
+    with pytest.raises(BuildError, match="web has no tracked files in seed"):
+        staged(tracked, tmp_path)
 
 
 def test_the_code_knows_which_release_it_is(web: Component, tmp_path: Path) -> None:
