@@ -51,12 +51,13 @@ def command(
     project.verbose |= verbose
     workshop = project.workshop(jobs=jobs, offline=offline, vendor=vendor)
     targets = project.chosen(target_name)
-    releases = [
-        build.open_release(project.root, project.definition, project.lock, target)
-        for target in targets
-    ]
     every: list[Built] = []
     with build.locked(project.folders, project.log):
+        # Not before: while another build is waited for, the lock may be written anew.
+        releases = [
+            build.open_release(project.root, project.definition, project.lock, target)
+            for target in targets
+        ]
         for release in releases:
             actions = build.plan(release, project.folders, project.keys, packages)
             if dry_run:

@@ -11,21 +11,16 @@ from pathlib import Path
 
 from debstack.accounting import history
 from debstack.describe import describe
-from debstack.errors import LockError
 from debstack.log import Log
 from debstack.model.definition import Component, Definition, Target
 from debstack.model.lock import Lock
-from debstack.model.places import (
-    build_requirements_lock,
-    locks_folder,
-    packaging_folder,
-    requirements_lock,
-)
-from debstack.model.requirements import RequirementsLock, parse_requirements
+from debstack.model.places import build_requirements_lock, packaging_folder, requirements_lock
+from debstack.model.requirements import RequirementsLock
 from debstack.model.sandbox import directives
 from debstack.pipeline import accounting
 from debstack.pipeline.accounting import Origin
 from debstack.pipeline.packages import Names, tradingctl_files
+from debstack.pipeline.recorded import read_recorded
 from debstack.process import Runner
 from debstack.render import render_one
 from debstack.steps import stage, venv
@@ -86,17 +81,15 @@ class Release:
 
     def requirements(self, component: str) -> RequirementsLock:
         """Return the dependency lock of ``component``. Raises LockError, DependencyError."""
-        return self._read(requirements_lock(self.target.name, component))
+        path, target = requirements_lock(self.target.name, component), self.target.name
+        digests = self.lock.components[component].requirements
+        return read_recorded(self.project, path, digests.get(target))
 
     def build_requirements(self, component: str) -> RequirementsLock:
         """Return the lock of what builds the component's wheel. Raises as above."""
-        return self._read(build_requirements_lock(self.target.name, component))
-
-    def _read(self, name: str) -> RequirementsLock:
-        path = locks_folder(self.project) / name
-        if not path.is_file():
-            raise LockError(f"packaging/locks/{name} does not exist", hint="run: debstack lock")
-        return parse_requirements(path.read_text("utf-8"), f"packaging/locks/{name}")
+        path, target = build_requirements_lock(self.target.name, component), self.target.name
+        digests = self.lock.components[component].build_requirements
+        return read_recorded(self.project, path, digests.get(target))
 
 
 @dataclass(frozen=True)

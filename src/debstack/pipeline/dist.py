@@ -14,15 +14,17 @@ from debstack.archive.tree import sync_all
 from debstack.digest import sha256_of
 from debstack.errors import BuildError
 from debstack.keys import Keys
-from debstack.model.places import lock_file, locks_folder
+from debstack.model.places import locks_folder
 from debstack.pipeline.attest import PROVENANCE
 from debstack.pipeline.build import Folders
 from debstack.pipeline.contents import Release
+from debstack.pipeline.dependencies import dependencies
+from debstack.pipeline.diff import read_requirements
 from debstack.pipeline.make import Built
 from debstack.process import Runner
 from debstack.steps import sign
 
-_LOCK = "repos.lock"
+_LOCK, _LOCKS = "repos.lock", "locks"
 
 
 def collect_release(
@@ -30,10 +32,11 @@ def collect_release(
 ) -> Path:
     """Put the packages and what goes with them, the lock and a manifest into dist/<release>.
 
-    SHA256SUMS names every file, and is signed; the dependency locks are named by the lock.
-    A folder that has exactly these already is left alone, so that a second build leaves identical
-    files. Packages of the release that were built earlier stay. Returns the folder. Raises
-    SigningError, and BuildError for what was built earlier and cannot be read.
+    SHA256SUMS names every file, and is signed; the dependency locks are named by the lock, which is
+    the one that was built, whatever the project has by now. A folder that has exactly these already
+    is left alone, so that a second build leaves identical files. Packages of the release that were
+    built earlier stay. Returns the folder. Raises SigningError, LockError if the dependencies are
+    no longer those of the lock, and BuildError for what was built earlier and cannot be read.
     """
     folder = folders.release(release.lock.release)
     _recover(folder)
@@ -44,8 +47,8 @@ def collect_release(
     }
     manifest = _manifest(release, folder, built)
     manifest_name = f"{release.target.name}.json"
-    lock = lock_file(release.project).read_bytes()
-    if _is_complete(folder, wanted, manifest_name, manifest, lock):
+    lock, locks = release.lock.text().encode(), _locks(release, folder)
+    if _is_complete(folder, wanted, manifest_name, manifest, lock, locks):
         return folder
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -54,7 +57,10 @@ def collect_release(
         _link_or_copy(source, temporary / name)
     (temporary / manifest_name).write_text(manifest, encoding="utf-8")
     (temporary / _LOCK).write_bytes(lock)
-    shutil.copytree(locks_folder(release.project), temporary / "locks")
+    for name, text in locks.items():
+        path = temporary / _LOCKS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
     files = sorted(path for path in temporary.iterdir() if path.is_file())
     sign.checksums(temporary, files, keys.package, runner)
     # A name may reach the disk before the content: what has the release's name is whole.
@@ -82,8 +88,25 @@ def _manifest(release: Release, folder: Path, built: Sequence[Built]) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
+def _locks(release: Release, folder: Path) -> dict[str, bytes]:
+    """Return the dependency locks that the lock names, by path.
+
+    Those of other targets are taken from ``folder`` where the project has others by now.
+    """
+    for component in release.definition.components:
+        dependencies(release, component.name)
+    found = read_requirements(release.lock, folder / _LOCKS)
+    found |= read_requirements(release.lock, locks_folder(release.project))
+    return {name: each.text().encode() for name, each in found.items()}
+
+
 def _is_complete(
-    folder: Path, wanted: dict[str, Path], manifest_name: str, manifest: str, lock: bytes
+    folder: Path,
+    wanted: dict[str, Path],
+    manifest_name: str,
+    manifest: str,
+    lock: bytes,
+    locks: dict[str, bytes],
 ) -> bool:
     if not (folder / "SHA256SUMS.asc").is_file():
         return False
@@ -99,7 +122,10 @@ def _is_complete(
         and (folder / manifest_name).read_bytes() == manifest.encode()
         and (folder / _LOCK).is_file()
         and (folder / _LOCK).read_bytes() == lock
-        and (folder / "locks").is_dir()
+        and all(
+            (folder / _LOCKS / name).is_file() and (folder / _LOCKS / name).read_bytes() == text
+            for name, text in locks.items()
+        )
     )
 
 

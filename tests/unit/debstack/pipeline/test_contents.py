@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.unit.debstack.pipeline.release import release
+from tests.unit.debstack.pipeline.world import wheel
 
 from debstack.errors import LockError
 from debstack.pipeline import accounting
@@ -49,6 +51,19 @@ def test_a_missing_dependency_lock_is_named(demo: Release) -> None:
     (demo.project / "packaging/locks/bookworm/web.txt").unlink()
     with pytest.raises(LockError, match=r"packaging/locks/bookworm/web\.txt does not exist"):
         demo.requirements("web")
+
+
+@pytest.mark.parametrize("name", ["web.txt", "feed.build.txt"])
+def test_a_dependency_lock_is_compared_whenever_it_is_read(demo: Release, name: str) -> None:
+    component = name.partition(".")[0]
+    read = demo.build_requirements if ".build" in name else demo.requirements
+    lock = read(component)
+    changed = replace(lock, wheels=(wheel("other", "1.0"),))
+    (demo.project / "packaging/locks/bookworm" / name).write_text(changed.text())
+    with pytest.raises(LockError, match=f"bookworm/{name}: the dependencies of") as caught:
+        read(component)
+    assert "debstack lock" in caught.value.hint
+    assert any(lock.digest() in line for line in caught.value.details)
 
 
 def metadata(**fields: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests.unit.debstack.pipeline.release import KEYS, folders, record, release
+from tests.unit.debstack.pipeline.world import wheel
 
-from debstack.errors import BuildError, SigningError
+from debstack.errors import BuildError, LockError, SigningError
 from debstack.keys import Keys
 from debstack.pipeline import dist
 from debstack.pipeline.contents import Release
@@ -69,6 +70,29 @@ def test_the_release_has_packages_manifest_checksums_and_lock(demo: Release) -> 
     assert [each["package"] for each in manifest["packages"]] == ["feed", "web"]
     assert manifest["packages"][1]["sha256"] == web.sha256
     assert not manifest["packages"][1].keys() & {"seconds", "built"}
+
+
+def test_the_lock_is_the_one_that_was_built(demo: Release) -> None:
+    lock, packaging = demo.lock.text(), demo.project / "packaging"
+    (packaging / "repos.lock").write_text(lock.replace(demo.lock.release, "2030.01.01.1"))
+    (packaging / "locks/trixie").mkdir()
+    (packaging / "locks/trixie/web.txt").write_text("of a lock that was written meanwhile\n")
+    folder = collect(demo, record(demo, "web"))
+    assert (folder / "repos.lock").read_text() == lock
+    found = {path.relative_to(folder).as_posix() for path in folder.glob("locks/*/*")}
+    assert found == {f"locks/bookworm/{each}.txt" for each in ("feed", "feed.build", "web")}
+    for path in found:
+        assert (folder / path).read_bytes() == (packaging / path).read_bytes()
+
+
+def test_dependencies_that_were_locked_meanwhile_are_not_those_of_the_release(
+    demo: Release,
+) -> None:
+    changed = replace(demo.requirements("feed"), wheels=(wheel("other", "1.0"),))
+    (demo.project / "packaging/locks/bookworm/feed.txt").write_text(changed.text())
+    with pytest.raises(LockError, match=r"bookworm/feed\.txt: the dependencies of feed \(run\)"):
+        collect(demo, record(demo, "web"))
+    assert not (demo.project / "dist" / demo.lock.release).exists()
 
 
 def test_what_goes_with_a_package_goes_with_it_into_the_release(demo: Release) -> None:
