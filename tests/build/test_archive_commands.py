@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -51,11 +51,14 @@ def source(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Path:
     made = release(folder)
     names = release_packages(made.definition)
     for number, name in enumerate((FIRST, SECOND)):
+        stack = replace(made.lock.packages["traderunner-stack"], changed_in=name)
+        packages = {**made.lock.packages, "traderunner-stack": stack}
+        lock = replace(made.lock, release=name, packages=packages)
         place = folder / "dist" / name
         place.mkdir(parents=True)
         entries = []
         for package in names:
-            version = f"{name if package == 'traderunner-stack' else FIRST}~deb12"
+            version = lock.version(package, made.target)
             file = f"{package}_{version}_amd64.deb"
             unsigned = folder / "work" / str(number)
             unsigned.mkdir(parents=True, exist_ok=True)
@@ -65,10 +68,10 @@ def source(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Path:
             else:
                 deb = make_deb(unsigned, package, version)
                 sign.sign(deb, place / file, keys.package, RUNNER)
-            entries.append({"package": package, "file": file})
+            entries.append({"package": package, "version": version, "file": file})
         document = {"release": name, "target": "bookworm", "packages": entries}
         (place / "bookworm.json").write_text(json.dumps(document))
-        made.lock.write(place / "repos.lock")
+        lock.write(place / "repos.lock")
     return folder
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from debstack.archive.tree import sync_all
 from debstack.digest import sha256_of
-from debstack.errors import BuildError
+from debstack.errors import BuildError, LockError
 from debstack.keys import Keys
+from debstack.model.lock import Lock, read_lock
 from debstack.model.places import locks_folder
 from debstack.pipeline.attest import PROVENANCE
 from debstack.pipeline.build import Folders
@@ -35,8 +36,9 @@ def collect_release(
     SHA256SUMS names every file, and is signed; the dependency locks are named by the lock, which is
     the one that was built, whatever the project has by now. A folder that has exactly these already
     is left alone, so that a second build leaves identical files. Packages of the release that were
-    built earlier stay. Returns the folder. Raises SigningError, LockError if the dependencies are
-    no longer those of the lock, and BuildError for what was built earlier and cannot be read.
+    built earlier stay, unless they were made from another lock with its id. Returns the folder.
+    Raises SigningError, LockError if the dependencies are no longer those of the lock, and
+    BuildError for what was built earlier and cannot be read.
     """
     folder = folders.release(release.lock.release)
     _recover(folder)
@@ -45,7 +47,8 @@ def collect_release(
         for each in built
         for name in (each.file, *each.beside)
     }
-    manifest = _manifest(release, folder, built)
+    earlier = folder if _has_lock(folder, release.lock) else None
+    manifest = _manifest(release, earlier, built)
     manifest_name = f"{release.target.name}.json"
     lock, locks = release.lock.text().encode(), _locks(release, folder)
     if _is_complete(folder, wanted, manifest_name, manifest, lock, locks):
@@ -53,7 +56,8 @@ def collect_release(
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    for name, source in {**_earlier(folder, manifest_name, manifest), **wanted}.items():
+    before = _earlier(earlier, manifest_name, manifest) if earlier else {}
+    for name, source in {**before, **wanted}.items():
         _link_or_copy(source, temporary / name)
     (temporary / manifest_name).write_text(manifest, encoding="utf-8")
     (temporary / _LOCK).write_bytes(lock)
@@ -69,13 +73,26 @@ def collect_release(
     return folder
 
 
-def _manifest(release: Release, folder: Path, built: Sequence[Built]) -> str:
-    """Return what is in the release, for machines; a part that was built before stays.
+def _has_lock(folder: Path, lock: Lock) -> bool:
+    """Whether what ``folder`` has was made from ``lock``.
+
+    Another one may have the release id too: where the lock was put back with git, and locked again.
+    """
+    try:
+        return read_lock(folder / _LOCK) == lock
+    except LockError:
+        return False
+
+
+def _manifest(release: Release, earlier: Path | None, built: Sequence[Built]) -> str:
+    """Return what is in the release, for machines; a part that is in ``earlier`` stays.
 
     What a manifest said that cannot be read is built again with the next complete build.
     """
-    earlier = _named(folder / f"{release.target.name}.json")
-    packages = {each["package"]: each for each in earlier or ()}
+    named = _named(earlier / f"{release.target.name}.json") if earlier else None
+    packages = {
+        each["package"]: each for each in named or () if each["package"] in release.lock.packages
+    }
     for each in built:
         entry = asdict(each)
         # How long it took and whether it was cached differ from run to run.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from debstack.model.signers import (
 )
 from debstack.pipeline.packages import public_keys
 from debstack.process import Runner
+
+_MARK = re.compile("~(dev|key)[0-9a-f]{8}(?=~)")
 
 
 def public_halves(project: Path, keys: Keys, runner: Runner) -> dict[str, bytes]:
@@ -63,6 +66,11 @@ def version_mark(project: Path, keys: Keys) -> str:
     if public_keys(project):
         return ""
     return f"~{'dev' if keys.development else 'key'}{key_digest(keys)[:8]}"
+
+
+def unmarked(version: str) -> str:
+    """Return the version of a keyring as the lock has it, without what ``version_mark`` says."""
+    return _MARK.sub("", version)
 
 
 def key_digest(keys: Keys) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,8 +15,9 @@ from debstack.archive.plan import Plan
 from debstack.archive.suite import Suite
 from debstack.errors import ArchiveError, SigningError
 from debstack.model.definition import Channel, Definition, Target
-from debstack.model.lock import read_lock
-from debstack.pipeline.packages import release_packages
+from debstack.model.lock import Lock, read_lock
+from debstack.pipeline.keyring import unmarked
+from debstack.pipeline.packages import Names, release_packages
 from debstack.process import Runner
 from debstack.steps import sign
 
@@ -64,7 +65,7 @@ def read_built(folder: Path, definition: Definition, target: Target) -> BuiltRel
 
     The manifest says which its packages are, so that nothing that merely lies there is published.
     Raises ArchiveError if the release was not built for the target, or only a part of it: servers
-    could not install it.
+    could not install it; and if it names other packages or versions than the lock beside it.
     """
     manifest = _manifest(folder, target)
     if not manifest.is_file():
@@ -74,6 +75,7 @@ def read_built(folder: Path, definition: Definition, target: Target) -> BuiltRel
     try:
         document = json.loads(manifest.read_text())
         built = {each["package"]: folder / each["file"] for each in document["packages"]}
+        versions = {each["package"]: str(each["version"]) for each in document["packages"]}
         name = str(document["release"])
     except (ValueError, KeyError, TypeError) as error:
         raise ArchiveError(
@@ -86,8 +88,30 @@ def read_built(folder: Path, definition: Definition, target: Target) -> BuiltRel
             f"{folder} lacks {', '.join(missing)} for {target.name}", hint="run: debstack build"
         )
     lock = read_lock(folder / "repos.lock")
+    mistakes = list(_foreign(versions, lock, definition, target))
+    if mistakes or name != lock.release:
+        raise ArchiveError(
+            f"{manifest} of release {name} was not made from {folder / 'repos.lock'}"
+            f" ({lock.release})",
+            hint=f"with that lock: debstack build --target {target.name}",
+            details=mistakes,
+        )
     commits = {name: each.commit for name, each in lock.components.items()}
     return BuiltRelease(target, About(name, commits), tuple(built.values()))
+
+
+def _foreign(
+    versions: Mapping[str, str], lock: Lock, definition: Definition, target: Target
+) -> Iterator[str]:
+    """Yield what of a manifest is not in the lock, or not at that version."""
+    keyring = Names.of(definition).keyring
+    for package, version in versions.items():
+        if package not in lock.packages:
+            yield f"{package} {version} is not in the lock"
+            continue
+        found = unmarked(version) if package == keyring else version
+        if found != (wanted := lock.version(package, target)):
+            yield f"{package} is {version}, and {wanted} in the lock"
 
 
 def check_target(planned: Plan, target: Target) -> None:

@@ -134,6 +134,39 @@ def test_packages_built_earlier_stay(demo: Release) -> None:
     assert (folder / "SHA256SUMS").read_text() == sums
 
 
+def again(demo: Release) -> Release:
+    """Return the release after another one was locked with its id, at other commits."""
+    web = replace(demo.lock.components["web"], commit="f" * 40)
+    lock = replace(demo.lock, components={**demo.lock.components, "web": web})
+    return replace(demo, lock=lock)
+
+
+def test_packages_of_another_lock_with_the_same_id_do_not_stay(demo: Release) -> None:
+    trixie = replace(demo.target, name="trixie", suffix="deb13")
+    old, feed = record(demo, "web"), record(demo, "feed")
+    folder = collect(demo, old, feed)
+    (folder / "trixie.json").write_bytes(
+        (folder / "bookworm.json").read_bytes().replace(b"bookworm", trixie.name.encode())
+    )
+    newer = again(demo)
+    web = record(newer, "web")
+    assert collect(newer, web) == folder
+    manifest = json.loads((folder / "bookworm.json").read_text())
+    assert [each["version"] for each in manifest["packages"]] == [web.version]
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {
+        web.file, "SHA256SUMS", "SHA256SUMS.asc", "bookworm.json", "repos.lock",
+    }  # fmt: skip
+
+
+def test_a_package_that_the_lock_does_not_have_does_not_stay(demo: Release) -> None:
+    folder = collect(demo, record(demo, "feed"))
+    manifest = folder / "bookworm.json"
+    manifest.write_text(manifest.read_text().replace('"package": "feed"', '"package": "gone"'))
+    collect(demo, record(demo, "web"))
+    packages = [each["package"] for each in json.loads(manifest.read_text())["packages"]]
+    assert packages == ["web"]
+
+
 def test_a_file_that_merely_lies_there_is_swept(demo: Release) -> None:
     folder = collect(demo, record(demo, "web"))
     (folder / "stranger.deb").write_text("")

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.debstack.pipeline.release import DEVELOPMENT, KEYS
 
 from debstack.errors import SigningError
-from debstack.pipeline.keyring import key_digest, public_halves, version_mark
+from debstack.pipeline.keyring import key_digest, public_halves, unmarked, version_mark
 from debstack.process import Runner
 
 
@@ -25,6 +25,12 @@ def test_keys_that_the_lock_does_not_know_mark_the_version(tmp_path: Path) -> No
     assert version_mark(tmp_path, KEYS) == f"~key{key_digest(KEYS)[:8]}"
     commit_keys(tmp_path, "package", "repository")
     assert version_mark(tmp_path, KEYS) == ""
+
+
+def test_a_mark_can_be_taken_from_the_version(tmp_path: Path) -> None:
+    for keys in (DEVELOPMENT, KEYS):
+        assert unmarked(f"2026.11.23.1{version_mark(tmp_path, keys)}~deb12") == "2026.11.23.1~deb12"
+    assert unmarked("2026.11.23.1~deb12") == "2026.11.23.1~deb12"
 
 
 def test_the_digest_tells_either_key_and_their_roles_apart() -> None:

@@ -42,7 +42,9 @@ def test_a_channel_is_a_suite_per_target(definition: Definition) -> None:
 def built(folder: Path, definition: Definition, *packages: str) -> Path:
     """Pretend that a release was built: leave its manifest and its lock."""
     made = release(folder / "source")
-    entries = [{"package": name, "file": f"{name}.deb"} for name in packages]
+    entries = [
+        {"package": name, "file": f"{name}.deb", "version": made.version(name)} for name in packages
+    ]
     document = {"release": made.lock.release, "target": "bookworm", "packages": entries}
     (folder / "bookworm.json").write_text(json.dumps(document))
     made.lock.write(folder / "repos.lock")
@@ -60,6 +62,57 @@ def test_only_what_the_manifest_names_is_published(definition: Definition, tmp_p
         "feed": 40,
         "web": 40,
     }
+
+
+def changed(folder: Path, package: str, **values: str) -> None:
+    """Let the manifest say something else of ``package``."""
+    manifest = folder / "bookworm.json"
+    document = json.loads(manifest.read_text())
+    (entry,) = (each for each in document["packages"] if each["package"] == package)
+    entry |= values
+    manifest.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("package", "values", "told"),
+    [
+        ("web", {"version": "2026.11.23.1+gfffffff-1~deb12"}, "web is 2026.11.23.1+gfffffff-1"),
+        ("traderunner-common", {"version": "2026.11.23.1~dev01234567~deb12"},
+         "traderunner-common is 2026.11.23.1~dev01234567~deb12, and 2026.11.23.1~deb12 in the"),
+        ("traderunner-archive-keyring", {"version": "2026.11.22.1~dev01234567~deb12"},
+         "traderunner-archive-keyring is 2026.11.22.1~dev0"),
+    ],
+)  # fmt: skip
+def test_what_was_made_from_another_lock_is_not_published(
+    definition: Definition, tmp_path: Path, package: str, values: dict[str, str], told: str
+) -> None:
+    folder = built(tmp_path, definition, *release_packages(definition))
+    changed(folder, package, **values)
+    with pytest.raises(ArchiveError, match=r"was not made from .*repos\.lock") as caught:
+        read_built(folder, definition, definition.stack.targets[0])
+    assert [each.startswith(told) for each in caught.value.details] == [True]
+    assert caught.value.hint == "with that lock: debstack build --target bookworm"
+
+
+def test_a_package_that_the_lock_does_not_have_is_not_published(
+    definition: Definition, tmp_path: Path
+) -> None:
+    folder = built(tmp_path, definition, *release_packages(definition), "feed")
+    document = json.loads((folder / "bookworm.json").read_text())
+    document["packages"][-1]["package"] = "gone"
+    (folder / "bookworm.json").write_text(json.dumps(document))
+    with pytest.raises(ArchiveError, match="was not made from") as caught:
+        read_built(folder, definition, definition.stack.targets[0])
+    assert [each.startswith("gone ") for each in caught.value.details] == [True]
+
+
+@pytest.mark.parametrize("mark", ["", "~dev01234567", "~key89abcdef"])
+def test_a_keyring_says_of_which_keys_it_is(
+    definition: Definition, tmp_path: Path, mark: str
+) -> None:
+    folder = built(tmp_path, definition, *release_packages(definition))
+    changed(folder, "traderunner-archive-keyring", version=f"2026.11.23.1{mark}~deb12")
+    assert len(read_built(folder, definition, definition.stack.targets[0]).debs) == 6
 
 
 def test_a_part_of_a_release_is_not_published(definition: Definition, tmp_path: Path) -> None:
