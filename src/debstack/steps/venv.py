@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -34,6 +35,9 @@ _JUNK = (".lock", ".gitignore", "CACHEDIR.TAG", "bin/activate*", "bin/deactivate
          "lib/python*/site-packages/_virtualenv.*")  # fmt: skip
 # Say where and when a wheel was unpacked, or by whom it was asked for.
 _MACHINE_FILES = ("uv_cache.json", "direct_url.json", "REQUESTED")
+
+# A folder in which no module is that could be taken for one of Python's.
+_NOWHERE = Path("/")
 
 
 @dataclass(frozen=True)
@@ -207,23 +211,34 @@ def compile_bytecode(tree: Path, final: Path, python: str, jobs: int, runner: Ru
     brings may fail to compile; they are named in the log. Source of the component itself may not:
     BuildError.
     """
+    tree = tree.absolute()
     # fmt: off
     command = [
-        f"/usr/bin/python{python}", "-m", "compileall", "-q", "-j", str(jobs),
+        *_python(python), "-m", "compileall", "-q", "-j", str(jobs),
         "--invalidation-mode", "unchecked-hash",
         "-s", str(tree), "-p", str(final),
     ]
     # fmt: on
-    env = base_environment() | {"PYTHONHASHSEED": "0"}
+    # What is left out is so by its path in the tree, wherever that lies.
+    within = f"^{re.escape(str(tree))}(/.*)?"
     # No service imports the test suites that some wheels bring, and they are a third of the work.
-    runner.run([*command, "-x", r"/site-packages/.*/tests/", tree / ".venv"], env=env, check=False)
-    own = runner.run([*command, "-x", r"/\.venv/", tree], env=env, check=False)
+    tests = f"{within}/site-packages/.*/tests/"
+    env = base_environment() | {"PYTHONHASHSEED": "0"}
+    runner.run([*command, "-x", tests, tree / ".venv"], cwd=_NOWHERE, env=env, check=False)
+    own = runner.run(
+        [*command, "-x", rf"{within}/\.venv/", tree], cwd=_NOWHERE, env=env, check=False
+    )
     if own.returncode:
         raise BuildError(
             f"not valid Python {python}",
             hint="correct the files at their commit, or exclude them in packaging/components",
             details=own.text.splitlines()[-20:],
         )
+
+
+def _python(python: str) -> list[str]:
+    """Return the command of the target's Python, with nothing of the user's, nor of a folder's."""
+    return [f"/usr/bin/python{python}", "-P", "-s"]
 
 
 def normalise(tree: Path, epoch: int) -> None:

@@ -139,6 +139,30 @@ def test_wheels_may_bring_what_does_not_compile_and_the_component_may_not(tmp_pa
     assert not any("python2.py" in line for line in caught.value.details)
 
 
+@needs_python
+def test_where_the_tree_lies_leaves_nothing_out(tmp_path: Path) -> None:
+    tree = tmp_path / ".venv/site-packages/x/tests/project"
+    made = environment(tree, {"SITE/demo/a.py": "", "SITE/demo/tests/b.py": ""})
+    (tree / "app.py").write_text("x = 1\n")
+    compile_bytecode(tree, Path("/opt/trading/web"), PYTHON, 1, Runner())
+    found = sorted(path.name.partition(".")[0] for path in tree.rglob("*.pyc"))
+    assert found == ["a", "app"]
+    assert not (made.site_packages / "demo/tests/__pycache__").exists()
+
+
+@needs_python
+def test_a_module_of_the_current_folder_is_not_taken_for_pythons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "tree"
+    environment(tree, {"SITE/demo.py": ""})
+    (tmp_path / "compileall.py").write_text("raise SystemExit(0)\n")
+    monkeypatch.chdir(tmp_path)
+    compile_bytecode(Path("tree"), Path("/opt/trading/web"), PYTHON, 1, Runner())
+    (compiled,) = tree.rglob("*.pyc")
+    assert b"/opt/trading/web/.venv/lib/python3.11/site-packages/demo.py" in compiled.read_bytes()
+
+
 def test_build_requirements_that_are_not_locked_are_refused(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
