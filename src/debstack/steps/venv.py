@@ -27,7 +27,7 @@ from packaging.version import Version
 import build
 from debstack.errors import BuildError, DebstackError, DependencyError
 from debstack.isolation import among_system_files, writing
-from debstack.process import Runner, base_environment
+from debstack.process import Result, Runner, base_environment
 
 # Left behind by uv: locks, activation scripts (the units name the interpreter) and a patch for a
 # distutils that nothing here uses, which every start of Python would pay for.
@@ -36,6 +36,18 @@ _JUNK = (".lock", ".gitignore", "CACHEDIR.TAG", "bin/activate*", "bin/deactivate
 # Say where and when a wheel was unpacked, or by whom it was asked for.
 _MACHINE_FILES = ("uv_cache.json", "direct_url.json", "REQUESTED")
 
+# Prints which of some files are valid.
+_VALID = """
+import sys
+for name in sys.argv[1:]:
+    try:
+        with open(name, "rb") as file:
+            compile(file.read(), name, "exec", dont_inherit=True)
+    except Exception:
+        continue
+    print(ascii(name))
+"""
+_AT_ONCE = 1000
 # A folder in which no module is that could be taken for one of Python's.
 _NOWHERE = Path("/")
 
@@ -209,7 +221,7 @@ def compile_bytecode(tree: Path, final: Path, python: str, jobs: int, runner: Ru
     The files are valid by content hash and never checked again, so that they are the same bits in
     every build and cost nothing at start. Modules for other versions of Python that a wheel
     brings may fail to compile; they are named in the log. Source of the component itself may not:
-    BuildError.
+    BuildError, as for a module that has no byte code although it is valid.
     """
     tree = tree.absolute()
     # fmt: off
@@ -224,10 +236,13 @@ def compile_bytecode(tree: Path, final: Path, python: str, jobs: int, runner: Ru
     # No service imports the test suites that some wheels bring, and they are a third of the work.
     tests = f"{within}/site-packages/.*/tests/"
     env = base_environment() | {"PYTHONHASHSEED": "0"}
-    runner.run([*command, "-x", tests, tree / ".venv"], cwd=_NOWHERE, env=env, check=False)
+    done = runner.run([*command, "-x", tests, tree / ".venv"], cwd=_NOWHERE, env=env, check=False)
+    _demand_finished(done)
+    _demand_compiled(tree / ".venv", tests, python, runner)
     own = runner.run(
         [*command, "-x", rf"{within}/\.venv/", tree], cwd=_NOWHERE, env=env, check=False
     )
+    _demand_finished(own)
     if own.returncode:
         raise BuildError(
             f"not valid Python {python}",
@@ -239,6 +254,47 @@ def compile_bytecode(tree: Path, final: Path, python: str, jobs: int, runner: Ru
 def _python(python: str) -> list[str]:
     """Return the command of the target's Python, with nothing of the user's, nor of a folder's."""
     return [f"/usr/bin/python{python}", "-P", "-s"]
+
+
+def _demand_finished(done: Result) -> None:
+    """Raise BuildError if compileall did not come to its end: it says 1 of what does not compile.
+
+    A killed process of several ends the others, and all of it with a traceback.
+    """
+    lines = done.text.splitlines()
+    if done.returncode not in (0, 1) or any(each.startswith("Traceback ") for each in lines):
+        raise BuildError(
+            f"the byte code was not compiled to the end (exit code {done.returncode})",
+            hint="see whether memory or disk were full; then build again",
+            details=lines[-20:],
+        )
+
+
+def _demand_compiled(root: Path, left_out: str, python: str, runner: Runner) -> None:
+    """Raise BuildError if a module below ``root`` is valid and has no byte code.
+
+    That depends on the machine, as of a full disk, and the package would have other bits.
+    """
+    tag = f"cpython-{python.replace('.', '')}"
+    missing = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [each for each in folders if each != "__pycache__"]
+        for file in (Path(folder, each) for each in files if each.endswith(".py")):
+            compiled = file.parent / "__pycache__" / f"{file.stem}.{tag}.pyc"
+            if file.is_file() and not re.search(left_out, str(file)) and not compiled.is_file():
+                missing.append(file)
+    for start in range(0, len(missing), _AT_ONCE):
+        found = runner.capture(
+            [*_python(python), "-W", "ignore", "-c", _VALID, *missing[start : start + _AT_ONCE]],
+            cwd=_NOWHERE,
+        )
+        if found.text:
+            raise BuildError(
+                f"{found.text.splitlines()[0]} has no byte code, although it is valid Python"
+                f" {python}",
+                hint="see in the log what kept it from being compiled, such as a full disk; then"
+                " build again",
+            )
 
 
 def normalise(tree: Path, epoch: int) -> None:

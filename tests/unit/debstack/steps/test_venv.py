@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from debstack.errors import BuildError, DependencyError
-from debstack.process import Runner
+from debstack.process import Result, Runner
 from debstack.steps.venv import Environment, build_wheel, clean, compile_bytecode, normalise
 
 PYTHON = "3.11"
@@ -161,6 +161,36 @@ def test_a_module_of_the_current_folder_is_not_taken_for_pythons(
     compile_bytecode(Path("tree"), Path("/opt/trading/web"), PYTHON, 1, Runner())
     (compiled,) = tree.rglob("*.pyc")
     assert b"/opt/trading/web/.venv/lib/python3.11/site-packages/demo.py" in compiled.read_bytes()
+
+
+@needs_python
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_valid_module_without_byte_code_is_named(tmp_path: Path, jobs: int) -> None:
+    made = environment(tmp_path, {"SITE/demo/a.py": "x = 1\n", "SITE/python2.py": "print 'x'\n"})
+    # As of a full disk, there is no room for the byte code.
+    (made.site_packages / "demo/__pycache__").touch()
+    with pytest.raises(BuildError, match=r"demo/a\.py' has no byte code, although it is valid"):
+        compile_bytecode(tmp_path, Path("/opt/trading/web"), PYTHON, jobs, Runner())
+
+
+@pytest.mark.parametrize(
+    ("code", "output"),
+    [
+        (-9, ""),
+        (1, "x\nTraceback (most recent call last):\nBrokenProcessPool: abruptly\n"),
+        (2, ""),
+    ],
+)
+def test_compiling_that_is_cut_off_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, output: str
+) -> None:
+    ended = Result((), code, output.encode())
+    monkeypatch.setattr(Runner, "run", lambda *_, **__: ended)
+    with pytest.raises(
+        BuildError, match=rf"not compiled to the end \(exit code {code}\)"
+    ) as caught:
+        compile_bytecode(tmp_path, Path("/opt/trading/web"), PYTHON, 2, Runner())
+    assert caught.value.details == tuple(output.splitlines())
 
 
 def test_build_requirements_that_are_not_locked_are_refused(tmp_path: Path) -> None:
