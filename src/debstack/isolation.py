@@ -23,6 +23,7 @@ _NAMES = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager")
 # root keeps all its capabilities otherwise, with which it could mount what is hidden.
 _ALONE = ("--unshare-pid", "--unshare-ipc", "--cap-drop", "ALL", "--new-session",
           "--die-with-parent")  # fmt: skip
+_ELSEWHERE = "; or build where it works and bring the wheel along: debstack vendor"
 
 
 def can_isolate(runner: Runner) -> bool:
@@ -33,13 +34,15 @@ def can_isolate(runner: Runner) -> bool:
     return runner.capture(probe, check=False).returncode == 0
 
 
-def not_isolated(subject: str, name: str) -> DependencyError:
-    """Return the error for source of ``name`` that would have to run without isolation."""
+def not_isolated(subject: str, name: str, instead: str = _ELSEWHERE) -> DependencyError:
+    """Return the error for source of ``name`` that would have to run without isolation.
+
+    ``instead`` ends the hint: what else can be done.
+    """
     return DependencyError(
         f"{subject}: {name} has to be built from source, which is other people's code, and"
         " bubblewrap is missing or may not make namespaces here",
-        hint="apt-get install bubblewrap; in a container, one that is privileged; or build where"
-        " it works and bring the wheel along: debstack vendor",
+        hint=f"apt-get install bubblewrap; in a container, one that is privileged{instead}",
     )
 
 

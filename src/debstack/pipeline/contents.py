@@ -11,6 +11,7 @@ from pathlib import Path
 
 from debstack.accounting import history
 from debstack.describe import describe
+from debstack.isolation import not_isolated
 from debstack.log import Log
 from debstack.model.definition import Component, Definition, Target
 from debstack.model.lock import Lock
@@ -96,9 +97,10 @@ class Release:
 class Workshop:
     """What a build works with: where wheels and sources are, how many processes, what it prints.
 
-    ``isolate`` tells whether bubblewrap can give a program a network of its own here, ``vendor`` is
-    a folder that `debstack vendor` made, ``uv`` the program,
-    where it is not the installed one.
+    ``isolate`` tells whether bubblewrap can give a program a network of its own here, ``confined``
+    whether all of this runs apart already: in a root, or in the build of a source package.
+    ``vendor`` is a folder that `debstack vendor` made, ``uv`` the program, where it is not the
+    installed one.
     """
 
     cache: Path
@@ -109,6 +111,7 @@ class Workshop:
     isolate: bool = False
     vendor: Path | None = None
     uv: Path | None = None
+    confined: bool = False
 
     def uv_program(self) -> Path:
         """Return the program uv. Raises ToolMissingError."""
@@ -184,7 +187,12 @@ def _environment(
 def _own_wheel(
     release: Release, component: Component, tar: Path, folder: Path, workshop: Workshop
 ) -> Path:
-    """Build the component's wheel in an environment of its own, made from its build lock."""
+    """Build the component's wheel in an environment of its own, made from its build lock.
+
+    Raises DependencyError where its build backend would see what is the user's.
+    """
+    if not (workshop.isolate or workshop.confined):
+        raise not_isolated(component.name, "its own wheel", instead="")
     lock = release.build_requirements(component.name)
     tools = collect(lock, workshop.cache, release.target, workshop.runner, offline=workshop.offline)
     requirements = folder / "build-requirements.txt"

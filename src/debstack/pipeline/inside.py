@@ -91,7 +91,9 @@ def _run(wanted: Mapping[str, Any]) -> Outcome:
     (target,) = (each for each in definition.stack.targets if each.name == wanted["target"])
     release = Release(PROJECT, definition, read_lock(lock_file(PROJECT)), target)
     runner = Runner(echo=wanted["verbose"])
-    workshop = Workshop(CACHE, wanted["jobs"], offline=True, runner=runner, log=Log())
+    workshop = Workshop(
+        CACHE, wanted["jobs"], offline=True, runner=runner, log=Log(), confined=True
+    )
     return unsigned(release, [_parts(each) for each in wanted["packages"]], SHELF, workshop)
 
 

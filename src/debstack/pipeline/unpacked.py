@@ -91,7 +91,7 @@ def _with_wheelhouse(
 ) -> Workshop:
     """Return a workshop that has the wheels and the uv of the source package, and no network."""
     wheelhouse = root / wheelhouse_folder(release.target.name)
-    own = replace(workshop, cache=wheelhouse, offline=True, vendor=None)
+    own = replace(workshop, cache=wheelhouse, offline=True, vendor=None, confined=True)
     for lock in dependencies(release, component):
         collect(lock, own.cache, release.target, own.runner, offline=True)
     (wheel,) = collect(

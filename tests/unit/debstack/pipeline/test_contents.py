@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,19 @@ import pytest
 from tests.unit.debstack.pipeline.release import release
 from tests.unit.debstack.pipeline.world import wheel
 
-from debstack.errors import LockError
-from debstack.pipeline import accounting
+from debstack.errors import BuildError, DebstackError, LockError
+from debstack.log import Log
+from debstack.pipeline import accounting, contents
 from debstack.pipeline.contents import (
     Release,
+    Workshop,
+    component_contents,
     keyring_contents,
     paragraph,
     write_component_debian,
 )
+from debstack.process import Runner
+from debstack.steps import venv
 from debstack.steps.venv import Environment
 
 
@@ -64,6 +70,32 @@ def test_a_dependency_lock_is_compared_whenever_it_is_read(demo: Release, name: 
         read(component)
     assert "debstack lock" in caught.value.hint
     assert any(lock.digest() in line for line in caught.value.details)
+
+
+@pytest.mark.parametrize(("isolate", "confined"), [(False, False), (True, False), (False, True)])
+def test_a_component_is_not_built_where_its_build_would_see_what_is_the_users(
+    demo: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolate: bool, confined: bool
+) -> None:
+    def build(*_: object, isolate: bool) -> None:
+        raise BuildError(f"was called with {isolate}")
+
+    environment = Environment(tmp_path / "venv", "3.11")
+    monkeypatch.setattr(contents, "collect", lambda *_, **__: ())
+    monkeypatch.setattr(venv, "venv", lambda *_: environment)
+    monkeypatch.setattr(venv, "build_wheel", build)
+    workshop = Workshop(
+        tmp_path, 1, True, Runner(), Log(quiet=True), isolate, uv=tmp_path / "uv",
+        confined=confined,
+    )  # fmt: skip
+    tar = tmp_path / "commit.tar"
+    tarfile.open(tar, "w").close()
+    told = f"was called with {isolate}" if isolate or confined else "feed: its own wheel has to be"
+    with pytest.raises(DebstackError, match=told) as caught:
+        feed = demo.definition.component("feed")
+        component_contents(demo, feed, tar, tmp_path / "made", workshop)
+    if not (isolate or confined):
+        assert caught.value.hint.startswith("apt-get install bubblewrap; in a container")
+        assert "vendor" not in caught.value.hint, "it would bring other wheels"
 
 
 def metadata(**fields: str) -> str:

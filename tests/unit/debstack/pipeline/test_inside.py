@@ -63,6 +63,7 @@ def test_parts_arrive_as_they_were_sent(places: Path, monkeypatch: pytest.Monkey
     assert web == Parts("web", "1~deb13", inside.CACHE / "sources/abc.tar")
     assert keyring == WANTED[1]
     assert (workshop.jobs, workshop.offline, workshop.runner.echo) == (2, True, True)
+    assert workshop.confined, "the root is apart from the user's files, whatever works in it"
 
 
 def test_what_was_made_is_found_outside(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:

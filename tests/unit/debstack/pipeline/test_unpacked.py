@@ -11,6 +11,7 @@ from tests.unit.debstack.pipeline.release import release
 from debstack.errors import BuildError, LockError, SourceError
 from debstack.log import Log
 from debstack.model.lock import read_lock
+from debstack.pipeline import unpacked
 from debstack.pipeline.assemble import Parts, assemble
 from debstack.pipeline.carried import Record, carried, project_folder, read_record, read_trusted
 from debstack.pipeline.contents import Release, Workshop
@@ -90,6 +91,23 @@ def test_unpacked_it_is_assembled_to_the_same(demo: Release, tmp_path: Path, kin
     for path in here.rglob("*"):
         if path.is_file():
             assert (there / path.relative_to(here)).read_bytes() == path.read_bytes()
+
+
+def test_whoever_builds_a_source_package_keeps_it_apart(
+    demo: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[Workshop] = []
+    for name, stand_in in {
+        "collect": lambda *_, **__: (tmp_path / "uv.whl",),
+        "unpack_uv": lambda *_: tmp_path / "uv",
+        "tree_digest": lambda _: demo.lock.components["feed"].tree,
+        "assemble": lambda *values: got.append(values[-1]),
+    }.items():
+        monkeypatch.setattr(unpacked, name, stand_in)
+    project = unpack(carried(demo, parts(demo, "feed")), tmp_path / "unpacked")
+    (tmp_path / "unpacked/source").mkdir()
+    assemble_unpacked(tmp_path / "unpacked", project, tmp_path / "made", workshop(tmp_path))
+    assert [each.confined for each in got] == [True]
 
 
 def test_a_changed_definition_is_refused(demo: Release, tmp_path: Path) -> None:
