@@ -17,8 +17,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from http.client import HTTPMessage
 from pathlib import Path, PurePosixPath
+from typing import IO
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
+from urllib.request import Request
 
 from debstack.digest import sha256_of
 from debstack.errors import DependencyError
@@ -164,6 +167,19 @@ class _Anchors(HTMLParser):
             self.found.append((str(values["href"]), reason))
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows an index to where its files are; only the index itself gets the password again."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        new = super().redirect_request(req, fp, code, msg, headers, newurl)
+        given = req.unredirected_hdrs.get("Authorization")
+        if new and given and (new.type, new.host) == (req.type, req.host):
+            new.add_unredirected_header("Authorization", given)
+        return new
+
+
 def _get(subject: str, address: str) -> tuple[str, bytes]:
     """Return content type and content of an address of the index."""
     parts = urlsplit(address)
@@ -173,13 +189,13 @@ def _get(subject: str, address: str) -> tuple[str, bytes]:
             hint="check UV_DEFAULT_INDEX and PIP_INDEX_URL",
         )
     headers = {"Accept": _ACCEPT, "User-Agent": "debstack"}
+    request = Request(_shown(address), headers=headers)  # noqa: S310  (checked above)
     if parts.username:
         given = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        headers["Authorization"] = f"Basic {base64.b64encode(given).decode()}"
-        address = _shown(address)
-    request = urllib.request.Request(address, headers=headers)  # noqa: S310  (checked above)
+        basic = f"Basic {base64.b64encode(given).decode()}"
+        request.add_unredirected_header("Authorization", basic)
     try:
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+        with urllib.request.build_opener(_Redirects).open(request, timeout=_SECONDS) as answer:
             return answer.headers.get("Content-Type", ""), answer.read()
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if isinstance(error, urllib.error.HTTPError):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
 import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -89,6 +94,51 @@ def test_what_is_gone_or_replaced_or_no_page_is_told(
     assert not place(tmp_path, SDIST).exists()
     with pytest.raises(DependencyError, match="is not in"):
         fetch_sdist("web", SDIST, tmp_path, offline=True)
+
+
+@contextmanager
+def redirecting(to: str, asked: list[tuple[str, str]]) -> Iterator[str]:
+    """Give the address of an index that leads from /simple to ``to``, where it answers."""
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers.get("Authorization", "")))
+            is_first = self.path == "/simple/foo-bar/"
+            self.send_response(302 if is_first else 404)
+            if is_first:
+                self.send_header("Location", to)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Index) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_only_the_index_gets_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
+    monkeypatch.delenv("UV_INDEX_URL", raising=False)
+    given = "Basic " + base64.b64encode(b"me:p@ss").decode()
+    asked: list[tuple[str, str]] = []
+    with redirecting("/", asked) as other, redirecting(f"http://{other}/files/", asked) as index:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://me:p%40ss@{index}/simple")
+        with pytest.raises(DependencyError, match="cannot be had"):
+            fetch_sdist("web", SDIST, tmp_path, offline=False)
+    assert asked == [("/simple/foo-bar/", given), ("/files/", "")]
+    asked.clear()
+    with redirecting("/pages/foo-bar/", asked) as index:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://me:p%40ss@{index}/simple")
+        with pytest.raises(DependencyError, match="cannot be had"):
+            fetch_sdist("web", SDIST, tmp_path, offline=False)
+    assert asked == [("/simple/foo-bar/", given), ("/pages/foo-bar/", given)]
 
 
 def archive(folder: Path, *members: tarfile.TarInfo) -> Path:
