@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 import zipfile
@@ -45,17 +46,50 @@ def test_python_is_asked_first_then_the_package(
     monkeypatch.setattr(uv_program, "PACKAGED", tmp_path / "uv")
     with pytest.raises(ToolMissingError, match="uv is not installed"):
         find_uv()
-    (tmp_path / "uv").touch()
+    program(tmp_path / "uv", f"echo 'uv {VERSION} (x86_64-unknown-linux-gnu)'")
     assert find_uv() == tmp_path / "uv"
+
+
+def program(path: Path, body: str) -> None:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [("echo uv 0.1.0", r"is uv 0\.1\.0, and"), ("exit 1", "of no version"),
+     (f"echo uvx {VERSION}", "of no version"), ("echo uv", "of no version")],
+)  # fmt: skip
+@pytest.mark.parametrize("packaged", [True, False])
+def test_another_version_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, said: str, packaged: bool
+) -> None:
+    program(tmp_path / "uv", body)
+    if packaged:
+        monkeypatch.setitem(sys.modules, "uv", None)
+        monkeypatch.setattr(uv_program, "PACKAGED", tmp_path / "uv")
+    else:
+        monkeypatch.setattr("uv.find_uv_bin", lambda: str(tmp_path / "uv"))
+    with pytest.raises(ToolMissingError, match=f"{said}.* needs {re.escape(VERSION)}") as caught:
+        find_uv()
+    install = "apt-get install --reinstall debstack" if packaged else f"pip install uv=={VERSION}"
+    assert caught.value.hint == install
+
+
+def test_the_version_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "uv", f"echo x >> {tmp_path}/asked; echo uv {VERSION}")
+    monkeypatch.setattr("uv.find_uv_bin", lambda: str(tmp_path / "uv"))
+    assert [find_uv(), find_uv()] == [tmp_path / "uv"] * 2
+    assert (tmp_path / "asked").read_text() == "x\n"
 
 
 def test_the_program_is_taken_out_of_its_wheel(tmp_path: Path) -> None:
     wheel = tmp_path / "uv.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(PROGRAM, "program")
-    program = unpack_uv(wheel, tmp_path)
-    assert program.read_text() == "program"
-    assert program.stat().st_mode & 0o777 == 0o755
+    unpacked = unpack_uv(wheel, tmp_path)
+    assert unpacked.read_text() == "program"
+    assert unpacked.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + b"\0" * 18])
