@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 import shutil
 import socket
 import string
@@ -107,7 +108,8 @@ def trial_plan(
             **{name: placeholders.substitute(v, values) for name, v in unit.environment.items()},
             **files, **defaults, "TRADING_ENVIRONMENT": staging, **generated,
         }  # fmt: skip
-        words = placeholders.substitute(unit.exec, values).split()
+        # As the rules read it, and systemd: a word in quotes is one.
+        words = [placeholders.substitute(word, values) for word in shlex.split(unit.exec)]
         argv = [string.Template(word).safe_substitute(env) for word in words]
         checks = [_at(asdict(check), place) for check in described[f"{unit.name}.service"].checks]
         units.append(

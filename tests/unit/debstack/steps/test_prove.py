@@ -96,6 +96,16 @@ def test_the_command_line_has_places_ports_and_variables(web: Component, payload
     assert (found["cwd"], found["name"], found["deadline"]) == ("/t/tree", "web-server", 60.0)
 
 
+def test_what_is_quoted_in_a_command_line_is_one_word(web: Component, payload: Path) -> None:
+    unit = replace(
+        web.units[0], exec=""".venv/bin/web --format '%a %s' "at {state} ${WEB_BIND}" --log ''"""
+    )
+    (found,) = planned(replace(web, units=(unit,)), payload)
+    assert found["argv"] == [
+        "/t/tree/.venv/bin/web", "--format", "%a %s", "at /t/state/web 127.0.0.1", "--log", "",
+    ]  # fmt: skip
+
+
 def test_checks_ask_the_ports_of_the_trial_and_only_what_is_required(
     web: Component, payload: Path
 ) -> None:
