@@ -11,6 +11,9 @@ from debstack.model import names
 from debstack.model.placeholders import PLACEHOLDERS
 from debstack.model.placeholders import names as placeholder_names
 
+MOST_DAYS = 365_000
+"""A thousand years: the dates before and after today end at 1 and at 9999."""
+
 
 @dataclass
 class Findings:
@@ -39,6 +42,12 @@ class Findings:
         """Demand that ``text``, which may be empty, holds no line break or control character."""
         return self.require(
             text.isprintable(), key, "holds a line break or control character", "write one line"
+        )
+
+    def days(self, key: str, days: int, suggestion: str) -> bool:
+        """Demand a number of days that a date can be moved by."""
+        return self.require(days >= 1, key, "is below 1", suggestion) and self.require(
+            days <= MOST_DAYS, key, f"is above {MOST_DAYS}", suggestion
         )
 
     def package(self, key: str, name: str) -> bool:

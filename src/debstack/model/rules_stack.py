@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from debstack.errors import Problem
 from debstack.model import names
 from debstack.model.definition import TOOLS, Archive, Audit, Retention, Stack, Target
-from debstack.model.findings import Findings
+from debstack.model.findings import MOST_DAYS, Findings
 from debstack.model.wheel import MANYLINUX_OF, parse_platform
 
 STACK_FILE = "packaging/stack.toml"
@@ -38,7 +38,7 @@ def stack_problems(stack: Stack) -> list[Problem]:
         STACK_NAME,
     )
     found.require(
-        _MAINTAINER.fullmatch(stack.maintainer) is not None,
+        _MAINTAINER.fullmatch(stack.maintainer) is not None and stack.maintainer.isprintable(),
         "maintainer",
         f"{stack.maintainer!r} is not a name and an address",
         "Name <mail@example.org>",
@@ -92,13 +92,16 @@ def _archive(archive: Archive, found: Findings) -> None:
         "holds a password or a space",
         "credentials belong in /etc/apt/auth.conf.d of the server",
     )
-    found.require(archive.valid_for_days >= 1, "archive.valid_for_days", "is below 1", "30")
+    found.days("archive.valid_for_days", archive.valid_for_days, "30")
     # An index that is still valid must find what it names.
     found.require(
         archive.grace_days >= archive.valid_for_days,
         "archive.grace_days",
         f"is below valid_for_days, for which servers use an index ({archive.valid_for_days})",
         f"{max(archive.valid_for_days, 1)}",
+    )
+    found.require(
+        archive.grace_days <= MOST_DAYS, "archive.grace_days", f"is above {MOST_DAYS}", "30"
     )
 
 
@@ -186,7 +189,7 @@ def _audit(audit: Audit, found: Findings) -> None:
         f"{audit.service!r} is not a web address",
         "https://…",
     )
-    found.require(audit.max_age_days >= 1, "audit.max_age_days", "is below 1", "14")
+    found.days("audit.max_age_days", audit.max_age_days, "14")
     found.require(
         not audit.canary or _CANARY.fullmatch(audit.canary) is not None,
         "audit.canary",

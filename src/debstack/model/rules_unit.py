@@ -18,6 +18,7 @@ from debstack.model.sandbox import SANDBOX
 _LOCAL = ("127.0.0.1", "localhost")
 _SECRET = re.compile(r"(PASS|PASSWORD|PASSWD|TOKEN|APIKEY|SECRET)$|(^|_)KEY$", re.IGNORECASE)
 _HIGHEST_PORT = 65535
+_MOST_SECONDS = 86_400
 
 
 def unit_problems(unit: UnitDefinition, key: str, found: Findings) -> None:
@@ -43,8 +44,16 @@ def unit_problems(unit: UnitDefinition, key: str, found: Findings) -> None:
 
 
 def _times(unit: UnitDefinition, key: str, found: Findings) -> None:
+    # TOML has inf and nan, for which systemd has no words; nan is not above anything.
     found.require(unit.deadline > 0, f"{key}.deadline", "is not above 0 seconds", "30")
     found.require(unit.stability >= 0, f"{key}.stability", "is below 0 seconds", "3")
+    for name, seconds in (("deadline", unit.deadline), ("stability", unit.stability)):
+        found.require(
+            not seconds > _MOST_SECONDS,
+            f"{key}.{name}",
+            f"is above {_MOST_SECONDS} seconds, a day",
+            "30",
+        )
 
 
 def _port(unit: UnitDefinition, key: str, found: Findings) -> None:
