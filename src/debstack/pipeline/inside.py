@@ -17,8 +17,7 @@ from typing import Any
 
 from debstack.errors import DebstackError, told_again
 from debstack.log import Log
-from debstack.model.lock import read_lock
-from debstack.model.places import lock_file
+from debstack.model.lock import parse_lock
 from debstack.model.reading import load
 from debstack.pipeline.assemble import Parts
 from debstack.pipeline.contents import Release, Workshop
@@ -36,11 +35,13 @@ EXCHANGE = BASE / "exchange"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be made: packages for a target, ``jobs`` at a time.
+    """What is to be made: packages of ``lock`` for a target, ``jobs`` at a time.
 
-    The tars of commits are named by their file in the cache's sources.
+    ``lock`` is its text: the project's file may be written anew meanwhile. The tars of commits are
+    named by their file in the cache's sources.
     """
 
+    lock: str
     target: str
     jobs: int
     verbose: bool
@@ -49,6 +50,7 @@ class Wanted:
     def write(self, exchange: Path) -> None:
         """Write it into the folder that both sides see."""
         document = {
+            "lock": self.lock,
             "target": self.target,
             "jobs": self.jobs,
             "verbose": self.verbose,
@@ -89,7 +91,7 @@ def main() -> None:
 def _run(wanted: Mapping[str, Any]) -> Outcome:
     definition = load(PROJECT)
     (target,) = (each for each in definition.stack.targets if each.name == wanted["target"])
-    release = Release(PROJECT, definition, read_lock(lock_file(PROJECT)), target)
+    release = Release(PROJECT, definition, parse_lock(wanted["lock"], "repos.lock"), target)
     runner = Runner(echo=wanted["verbose"])
     workshop = Workshop(
         CACHE, wanted["jobs"], offline=True, runner=runner, log=Log(), confined=True

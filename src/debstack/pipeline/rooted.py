@@ -58,9 +58,10 @@ def rooted(release: Release, orders: Sequence[Parts], shelf: Path, workshop: Wor
         discard(kept(shelf, each.package, each.version) / "work")
     with tempfile.TemporaryDirectory(prefix="debstack-root-") as name:
         exchange = Path(name)
-        Wanted(release.target.name, workshop.jobs, workshop.runner.echo, tuple(orders)).write(
-            exchange
-        )
+        Wanted(
+            release.lock.text(), release.target.name, workshop.jobs, workshop.runner.echo,
+            tuple(orders),
+        ).write(exchange)  # fmt: skip
         entrance = Entrance(
             folder,
             read=_shown(release, needed, workshop.cache),

@@ -53,7 +53,10 @@ def run(
         return Outcome((made,))
 
     monkeypatch.setattr(inside, "unsigned", unsigned)
-    Wanted("bookworm", 2, True, WANTED).write(places)
+    lock = inside.PROJECT / "packaging/repos.lock"
+    Wanted(lock.read_text(), "bookworm", 2, True, WANTED).write(places)
+    # Another one is locked before the root is entered.
+    lock.write_text("")
     main()
     return got[0]
 
@@ -124,6 +127,6 @@ def test_half_of_what_came_of_it_is_nothing(places: Path, monkeypatch: pytest.Mo
 
 
 def test_no_private_key_is_among_what_is_told(places: Path) -> None:
-    Wanted("bookworm", 2, False, WANTED).write(places)
+    Wanted("", "bookworm", 2, False, WANTED).write(places)
     document = json.loads((places / "wanted.json").read_text())
-    assert set(document) == {"target", "jobs", "verbose", "packages"}
+    assert set(document) == {"lock", "target", "jobs", "verbose", "packages"}
