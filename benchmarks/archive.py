@@ -45,7 +45,8 @@ root, fingerprint, home, release = sys.argv[1:]
 suite = Suite("bench", "bench", "bench", "bench", "bench", ("amd64",), timedelta(days=30), False)
 key = Key(fingerprint, Path(home), None, None, development=False)
 debs = [Path(line) for line in sys.stdin.read().splitlines()]
-publisher = Publisher(Path(root), datetime.now(UTC), timedelta(days=30), Runner(), Log(quiet=True))
+now = datetime.now(UTC)
+publisher = Publisher(Path(root), lambda: now, timedelta(days=30), Runner(), Log(quiet=True))
 publisher.publish(suite, debs, [key], About(release))
 """
 

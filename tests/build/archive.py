@@ -48,7 +48,7 @@ class Archive:
     ) -> Publication:
         """Publish as a user would, at the present time unless told otherwise."""
         publisher = Publisher(
-            self.root, now or datetime.now(UTC), 14 * DAY, RUNNER, log or Log(quiet=True)
+            self.root, lambda: now or datetime.now(UTC), 14 * DAY, RUNNER, log or Log(quiet=True)
         )
         return publisher.publish(suite, debs, [self.keys.repository])
 

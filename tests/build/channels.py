@@ -77,7 +77,7 @@ class Shop:
     @property
     def channels(self) -> Channels:
         """What a command line would work with."""
-        publisher = Publisher(self.tree.root, self.now, GRACE, RUNNER, Log(StringIO()))
+        publisher = Publisher(self.tree.root, lambda: self.now, GRACE, RUNNER, Log(StringIO()))
 
         def public() -> bytes:
             with gpg.signing([self.keys.package], RUNNER) as ring:

@@ -293,7 +293,8 @@ def mkdtemp(*args, **kwargs):
 tempfile.mkdtemp = mkdtemp
 for name in ("fsync", "rename", "link", "symlink", "unlink", "mkdir", "rmdir"):
     setattr(os, name, dying(getattr(os, name)))
-publisher = Publisher(Path(root), datetime.now(UTC), timedelta(0), Runner(), Log(quiet=True))
+now = datetime.now(UTC)
+publisher = Publisher(Path(root), lambda: now, timedelta(0), Runner(), Log(quiet=True))
 publisher.publish(SUITE, [Path(deb) for deb in debs], [keys.repository])
 """
 

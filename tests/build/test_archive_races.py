@@ -57,7 +57,7 @@ def mkdtemp(*args, **kwargs):
     return home
 tempfile.mkdtemp = mkdtemp
 keys = [load(Path(build), {}, Runner()).repository]
-publisher = Publisher(Path(root), datetime.now(UTC), timedelta(0), Runner(), Log())
+publisher = Publisher(Path(root), lambda: datetime.now(UTC), timedelta(0), Runner(), Log())
 print("begin", flush=True)
 if what == "publish":
     publisher.publish(SUITE, [Path(rest[0])], keys, About(rest[1]))
@@ -250,7 +250,7 @@ def test_a_publisher_is_killed_fifty_times(archive: Archive, tmp_path: Path) -> 
     # Publications of one second are dated ahead of the clock, and collected when it is there.
     last = manifest.load_all(Tree(archive.root), SUITE.name)[-1].published
     later = max(datetime.now(UTC), last + timedelta(seconds=2))
-    publisher = Publisher(archive.root, later, timedelta(0), RUNNER, Log(quiet=True))
+    publisher = Publisher(archive.root, lambda: later, timedelta(0), RUNNER, Log(quiet=True))
     deb = make_deb(tmp_path, "hello", "2.0")
     publisher.publish(SUITE, [deb], [archive.keys.repository], About("2.0"))
     assert versions(archive) == expected | {"2.0"}
@@ -294,7 +294,8 @@ debs = {}
 
 def publish(version):
     deb = debs.get(version) or debs.setdefault(version, make_deb(work, "hello", version))
-    publisher = Publisher(tree.root, datetime.now(UTC), timedelta(0), Runner(), Log(quiet=True))
+    now = datetime.now(UTC)
+    publisher = Publisher(tree.root, lambda: now, timedelta(0), Runner(), Log(quiet=True))
     publisher.publish(SUITE, [deb], keys, About(version))
 
 def offered():

@@ -272,7 +272,7 @@ def test_what_is_replaced_stays_for_the_grace(
 
     def publisher(days_ago: float) -> Publisher:
         moment = now - timedelta(days=days_ago)
-        return Publisher(archive.root, moment, 14 * DAY, RUNNER, Log(quiet=True))
+        return Publisher(archive.root, lambda: moment, 14 * DAY, RUNNER, Log(quiet=True))
 
     def release(version: str, days_ago: float) -> None:
         deb = make_deb(tmp_path, "hello", f"{version}.9")

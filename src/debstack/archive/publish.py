@@ -61,13 +61,14 @@ Approve = Callable[[Plan], None]
 class Publisher:
     """Changes the archive under ``root``; one at a time, others wait.
 
-    ``now`` is the time of publication (aware), ``grace`` how long a superseded generation stays,
-    and with it the packages that only it had. Every method raises ArchiveError or SigningError; the
-    suite is then as it was.
+    ``clock`` tells the time (aware). It is asked when no other publisher is at work any more: what
+    waited would be dated before what it waited for, and clients ignore that. ``grace`` is how long
+    a superseded generation stays, and with it the packages that only it had. Every method raises
+    ArchiveError or SigningError; the suite is then as it was.
     """
 
     root: Path
-    now: datetime
+    clock: Callable[[], datetime]
     grace: timedelta
     runner: Runner
     log: Log
@@ -90,10 +91,10 @@ class Publisher:
         Nothing is written if the suite has the packages already, as the release that ``about``
         names, and is valid for more than half of its time.
         """
-        check(suite, keys, self.now)
+        check(suite, keys, self.clock())
         offered = [(read_package(deb), deb) for deb in debs]
         return self._change(
-            lambda: plan_publication(self.tree, suite, offered, about, keys, self.now),
+            lambda now: plan_publication(self.tree, suite, offered, about, keys, now),
             keys,
             approve,
         )
@@ -108,7 +109,7 @@ class Publisher:
     ) -> Publication:
         """Offer what ``release`` has in ``source`` in ``target`` too: the very same files."""
         return self._change(
-            lambda: plan_promotion(self.tree, source, target, release, keys, self.now),
+            lambda now: plan_promotion(self.tree, source, target, release, keys, now),
             keys,
             approve,
         )
@@ -123,7 +124,7 @@ class Publisher:
     ) -> Publication:
         """Take releases out of the index; their packages stay in the pool for the grace period."""
         return self._change(
-            lambda: plan_withdrawal(self.tree, suite, releases, keys, self.now, reason),
+            lambda now: plan_withdrawal(self.tree, suite, releases, keys, now, reason),
             keys,
             approve,
         )
@@ -131,13 +132,13 @@ class Publisher:
     def remove(self, suite: Suite, versions: Sequence[str], keys: Sequence[Key]) -> Publication:
         """Take packages of no release out of the index, as ``withdraw`` does those of releases."""
         return self._change(
-            lambda: plan_removal(self.tree, suite, versions, keys, self.now), keys, lambda _: None
+            lambda now: plan_removal(self.tree, suite, versions, keys, now), keys, lambda _: None
         )
 
     def refresh(self, suite: Suite, keys: Sequence[Key], *, force: bool = False) -> Publication:
         """Sign ``suite`` anew if half of its time is over, or its keys or description changed."""
         return self._change(
-            lambda: plan_refresh(self.tree, suite, keys, self.now, force=force),
+            lambda now: plan_refresh(self.tree, suite, keys, now, force=force),
             keys,
             lambda _: None,
         )
@@ -145,21 +146,22 @@ class Publisher:
     def collect(self) -> list[str]:
         """Remove what was superseded longer than the grace period ago; return what it was."""
         with self._alone():
-            old = collection.find_outdated(self.tree, self.now, self.grace)
+            old = collection.find_outdated(self.tree, self.clock(), self.grace)
             with marked(self.tree):
                 return collection.remove(self.tree, old)
 
     def _change(
-        self, make_plan: Callable[[], Plan], keys: Sequence[Key], approve: Approve
+        self, make_plan: Callable[[datetime], Plan], keys: Sequence[Key], approve: Approve
     ) -> Publication:
         if not self.tree.generations.exists():
-            make_plan()  # what is refused leaves no trace, not even the lock
+            make_plan(self.clock())  # what is refused leaves no trace, not even the lock
         with self._alone():
-            planned = make_plan()
+            now = self.clock()
+            planned = make_plan(now)
             if not planned.reason:
                 return Publication(planned.suite.name, planned.live or 0, (), (), unchanged=True)
             approve(planned)
-            return self._apply(planned, keys)
+            return self._apply(planned, keys, now)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -171,14 +173,14 @@ class Publisher:
                 self.log.say("archive", f"removed what a stopped publication left: {name}")
             yield
 
-    def _apply(self, planned: Plan, keys: Sequence[Key]) -> Publication:
+    def _apply(self, planned: Plan, keys: Sequence[Key], now: datetime) -> Publication:
         tree, suite = self.tree, planned.suite
         try:
             with marked(tree):
                 self._ingest(planned.additions)
-                number = self._write(planned, keys)
+                number = self._write(planned, keys, now)
                 _commit(tree, suite.name, number)
-                self._collect(suite.name)
+                self._collect(suite.name, now)
         except BaseException as error:
             with suppress(OSError, ArchiveError):
                 collection.clean(tree)  # what was written takes the room that others need
@@ -197,43 +199,43 @@ class Publisher:
             hint=f"{name} is {what}; make room (df -h {self.root}), then try again",
         )
 
-    def _write(self, planned: Plan, keys: Sequence[Key]) -> int:
+    def _write(self, planned: Plan, keys: Sequence[Key], now: datetime) -> int:
         suite = planned.suite
         generations = manifest.load_all(self.tree, suite.name)
-        late = collection.outdated(generations, self.now, self.grace)
+        late = collection.outdated(generations, now, self.grace)
         retained = [each for each in generations if each.generation not in late]
-        date = self._date(suite.name, generations)
+        date = self._date(suite.name, generations, now)
         with gpg.signing(keys, self.runner) as ring:
             writer = Writer(self.tree, suite, ring, retained)
             return writer.write(planned.content, planned.dropped, date)
 
-    def _date(self, suite: str, generations: Sequence[Manifest]) -> datetime:
+    def _date(self, suite: str, generations: Sequence[Manifest], now: datetime) -> datetime:
         """Return the time to publish under: clients ignore what is not a second newer.
 
         Unless that is in the future by more than clocks differ: no client with a right clock has
         taken the last one, and none would take one that is newer still.
         """
-        date = self.now.astimezone(UTC).replace(microsecond=0)
+        date = now.astimezone(UTC).replace(microsecond=0)
         for last in generations[-1:]:
-            if last.published - self.now > CLOCKS_DIFFER:
+            if last.published - now > CLOCKS_DIFFER:
                 self.log.warn(
                     f"{suite}: generation {last.generation} is dated"
                     f" {last.published:%Y-%m-%d %H:%M} UTC, which is not yet: its publisher's clock"
                     f" was wrong, or this one's is. The new one is dated {date:%Y-%m-%d %H:%M} UTC;"
                     " if this clock is wrong, set it and run: debstack refresh"
                 )
-        taken = newest_taken(generations, self.now)
+        taken = newest_taken(generations, now)
         if taken is None or date > taken.published:
             return date
-        ahead = taken.published + _SECOND - self.now
+        ahead = taken.published + _SECOND - now
         if ahead > _AHEAD:
             time.sleep((ahead - _AHEAD).total_seconds())
         return taken.published + _SECOND
 
-    def _collect(self, published: str) -> None:
+    def _collect(self, published: str, now: datetime) -> None:
         """Remove what is outdated; damage in another suite is no failure of what was published."""
         try:
-            old = collection.find_outdated(self.tree, self.now, self.grace)
+            old = collection.find_outdated(self.tree, now, self.grace)
         except ArchiveError as error:
             self.log.warn(
                 f"{published} is published; what is outdated stays: {error.message}. See what else"

@@ -135,12 +135,11 @@ class Project:
 
     @property
     def channels(self) -> Channels:
-        """What can be done with the archive, at the present time."""
+        """What can be done with the archive."""
         grace = timedelta(days=self.definition.stack.archive.grace_days)
-        now = datetime.now(UTC)
         return Channels(
             self.definition,
-            Publisher(self.archive, now, grace, self.runner, self.log),
+            Publisher(self.archive, lambda: datetime.now(UTC), grace, self.runner, self.log),
             Trust(self._signers, self._package_keys, lambda: self.keys.package.development),
         )
 

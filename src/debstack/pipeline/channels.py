@@ -279,7 +279,7 @@ class Channels:
 
     @property
     def _now(self) -> datetime:
-        return self.publisher.now
+        return self.publisher.clock()
 
     def _keys(self, place: Place) -> Sequence[Key]:
         return self.trust.signers(place.channel)

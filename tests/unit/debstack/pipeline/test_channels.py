@@ -32,7 +32,9 @@ def channels(
     folder: Path, keys: Keys = KEYS, change: Callable[[Definition], Definition] = lambda d: d
 ) -> Channels:
     definition = change(load(project.write(folder / "project")))
-    publisher = Publisher(folder / "apt", NOW, timedelta(days=30), Runner(), Log(StringIO()))
+    publisher = Publisher(
+        folder / "apt", lambda: NOW, timedelta(days=30), Runner(), Log(StringIO())
+    )
     trust = Trust(lambda _: [keys.repository], lambda: b"", lambda: keys.package.development)
     return Channels(definition, publisher, trust)
 
