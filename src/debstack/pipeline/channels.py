@@ -190,15 +190,15 @@ class Channels:
         decisions = self.plan_retain(keep)
 
         def withdraw(place: Place) -> None:
-            going = [
-                each.release
-                for each in decisions
-                if each.suite == place.suite.name and not each.keep
-            ]
+            going = _going(decisions, place)
             if going:
                 self._refuse_development(place)
                 self.publisher.withdraw(
-                    place.suite, going, self._keys(place), f"not retained: {', '.join(going)}"
+                    place.suite,
+                    going,
+                    self._keys(place),
+                    f"not retained: {', '.join(going)}",
+                    lambda _: self._approve_retention(place, going, keep),
                 )
 
         _, failures = each_suite(self.published(), withdraw)
@@ -330,3 +330,17 @@ class Channels:
                 f"{planned.suite.name} has no other release: servers would find nothing to install",
                 hint="publish or promote another one first, or add --allow-empty",
             )
+
+    def _approve_retention(self, place: Place, going: Sequence[str], keep: int) -> None:
+        """Decide once more, now that no other publisher is at work: the newest one always stays."""
+        needed = sorted(set(going) - set(_going(self.plan_retain(keep), place)))
+        if needed:
+            raise ArchiveError(
+                f"{place.suite.name} needs {', '.join(needed)} now: what the channels offer was"
+                " changed meanwhile",
+                hint="debstack retain",
+            )
+
+
+def _going(decisions: Sequence[Decision], place: Place) -> list[str]:
+    return [each.release for each in decisions if each.suite == place.suite.name and not each.keep]

@@ -9,15 +9,17 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from tests.unit.debstack.archive.suites import offering, put
 from tests.unit.debstack.model import project
 from tests.unit.debstack.pipeline.release import DEVELOPMENT, KEYS
 
 from debstack.archive.content import About
 from debstack.archive.publish import Publisher
 from debstack.errors import ArchiveError
+from debstack.gpg import Key
 from debstack.keys import Keys
 from debstack.log import Log
-from debstack.model.definition import Definition
+from debstack.model.definition import Channel, Definition
 from debstack.model.reading import load
 from debstack.pipeline.channels import Channels, Place, Trust
 from debstack.pipeline.publish import BuiltRelease
@@ -80,3 +82,22 @@ def test_what_was_never_published_cannot_be_promoted(tmp_path: Path) -> None:
         with pytest.raises(ArchiveError, match=r"2026\.11\.23\.9 is not in bookworm-staging"):
             attempt("2026.11.23.9", place(made, 0), place(made, 1))
     assert not (tmp_path / "apt").exists()
+
+
+def test_what_is_retained_is_decided_again_when_no_other_publisher_is_at_work(
+    tmp_path: Path,
+) -> None:
+    made = channels(tmp_path)
+    staging = place(made, 0)
+    tree, key = made.publisher.tree, KEYS.repository
+    put(tree, staging.suite, key, offering("2026.11.23.1", "2026.11.23.2", "2026.11.23.3"))
+
+    def unpublished_meanwhile(_: Channel) -> list[Key]:
+        put(tree, staging.suite, key, offering("2026.11.23.1", "2026.11.23.2"))
+        return [key]
+
+    meanwhile = replace(made, trust=replace(made.trust, signers=unpublished_meanwhile))
+    _, _, failures = meanwhile.retain(1)
+    assert [each.suite for each in failures] == ["bookworm-staging"]
+    assert "needs 2026.11.23.2 now" in failures[0].error.message
+    assert failures[0].error.hint == "debstack retain"
