@@ -85,6 +85,8 @@ class Change:
         return f"{self.subject}: {self.what} ({self.reason})"
 
 
+_EDITED = "the file was edited"
+
 EVERYTHING = frozenset({"*"})
 """Every distribution may move to a newer version."""
 
@@ -195,14 +197,16 @@ def _wanted(
 def _lock_dependencies(wanted: _Wanted, request: Request) -> tuple[RequirementsLock, Change | None]:
     """Keep or renew one dependency lock."""
     tools, component, target = request.tools, wanted.component, wanted.target
-    existing, reason = _trusted(wanted, request.project)
+    existing, reason = _existing(wanted, request.project)
+    # Where a file was edited, its versions are kept, but not what it says of wheels built here.
+    vouched = existing.wheels if existing and not reason else ()
     moving = request.upgrade if component in request.components else frozenset()
     upgrade = moving == EVERYTHING or bool(existing and moving & existing.versions().keys())
     digest = wanted.inputs.digest(target)
     if existing and existing.inputs != digest:
-        reason = "its requirements changed"
+        reason = reason or "its requirements changed"
     elif existing and upgrade:
-        reason = "an upgrade was asked for"
+        reason = reason or "an upgrade was asked for"
     if existing and not reason:
         return existing, None
     with tools.log.step(component, f"resolving for {target.name}, to {wanted.purpose} it"):
@@ -215,7 +219,7 @@ def _lock_dependencies(wanted: _Wanted, request: Request) -> tuple[RequirementsL
             upgrade=moving == EVERYTHING,
             exclude_newer=request.exclude_newer,
         )
-        wheels = [_built(each, wanted, previous, upgrade, tools) for each in found]
+        wheels = [_built(each, wanted, vouched, upgrade, tools) for each in found]
     lock = RequirementsLock(
         component, target.name, target.python, wanted.purpose, digest, tuple(sorted(wheels))
     )
@@ -241,7 +245,7 @@ def _built(
 def _dependency_change(
     wanted: _Wanted, old: RequirementsLock | None, new: RequirementsLock, reason: str
 ) -> Change | None:
-    if new == old:
+    if new == old and reason != _EDITED:
         return None
     if old is None:
         what = f"{len(new.wheels)} distributions"
@@ -271,18 +275,22 @@ def _source_changes(
     return changes
 
 
-def _trusted(wanted: _Wanted, project: Path) -> tuple[RequirementsLock | None, str]:
-    """Return the existing dependency lock, or None and why it does not count."""
+def _existing(wanted: _Wanted, project: Path) -> tuple[RequirementsLock | None, str]:
+    """Return the existing dependency lock, and why it does not count, or nothing if it does.
+
+    It is None if there is none or it cannot be read. One that was edited, merged, or written by a
+    lock that was interrupted before repos.lock does not count, but tells the versions so far.
+    """
     try:
         content = (locks_folder(project) / wanted.path).read_bytes()
     except FileNotFoundError:
         return None, "the file is missing" if wanted.recorded else "it was not locked yet"
-    if wanted.recorded and hashlib.sha256(content).hexdigest() != wanted.recorded:
-        return None, "the file was edited"
+    edited = wanted.recorded and hashlib.sha256(content).hexdigest() != wanted.recorded
+    reason = _EDITED if edited else ""
     try:
-        return parse_requirements(content.decode("utf-8", "replace"), wanted.path), ""
+        return parse_requirements(content.decode("utf-8", "replace"), wanted.path), reason
     except DependencyError as error:
-        return None, f"the file is damaged: {error.message}"
+        return None, reason or f"the file is damaged: {error.message}"
 
 
 def tar_reader(component: str, tar: Path) -> ReadFile:

@@ -16,6 +16,7 @@ from tests.unit.debstack.pipeline.world import (
     World,
     sha,
     snapshot,
+    wheel,
     world,
 )
 
@@ -195,6 +196,35 @@ def test_an_edited_or_missing_dependency_lock_is_renewed(locked: World) -> None:
     ]
     assert not planned.is_new
     assert snapshot(locked.folder) == before
+
+
+def test_after_an_interrupted_lock_nothing_moves_that_was_not_asked_to(locked: World) -> None:
+    locked.index["idna"] = "4"
+    stopped = locked.plan(TOMORROW, upgrade={"idna"})
+    path = "bookworm/feed.txt"
+    (locked.folder / "packaging/locks" / path).write_text(stopped.files[path])
+    locked.index |= {"idna": "5", "dash": "9"}
+    planned = locked.lock(TOMORROW)
+    found = parse_requirements(
+        (locked.folder / "packaging/locks" / path).read_text(), "feed.txt"
+    ).versions()
+    assert found["idna"] == "4"
+    assert str(planned.changes[0]) == f"feed: {path}: the same versions (the file was edited)"
+    assert planned.is_new
+    assert disagreements(locked) == []
+
+
+def test_an_edited_lock_does_not_vouch_for_what_was_built(demo: World) -> None:
+    demo.edit("components/web.toml", "extra_req", 'sdists = ["dash"]\nextra_req')
+    demo.lock()
+    file = demo.folder / "packaging/locks/bookworm/web.txt"
+    text, built = file.read_text(), wheel("dash", "2").sha256
+    assert built in text
+    file.write_text(text.replace(built, sha("another file")))
+    demo.index["dash"] = "3"
+    demo.lock(TOMORROW)
+    assert file.read_text() == text
+    assert "build dash-2.tar.gz" in demo.asked
 
 
 def test_a_new_target_leaves_the_other_targets_bits_alone(locked: World) -> None:
