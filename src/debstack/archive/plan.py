@@ -164,9 +164,13 @@ def plan_removal(
 def plan_refresh(
     tree: Tree, suite: Suite, keys: Sequence[Key], now: datetime, *, force: bool
 ) -> Plan:
-    """Return whether ``suite`` has to be signed anew, or will be because of ``force``."""
+    """Return whether ``suite`` has to be signed anew, or will be because of ``force``.
+
+    Raises ArchiveError if what it offers is for another architecture than the suite is now.
+    """
     check(suite, keys, now)
     current = live(tree, suite.name)
+    check_architecture(suite, current.content)
     history = _history(tree, suite.name, current)
     reason = why(suite, history, [], keys, now) if history else ""
     if force and history and not reason:
@@ -189,6 +193,23 @@ def check(suite: Suite, keys: Sequence[Key], now: datetime) -> None:
             f"{suite.name} is a production suite and the repository key is a development key",
             hint="debstack key new package; debstack key new repository; then build again",
         )
+
+
+def check_architecture(suite: Suite, offered: Content) -> None:
+    """Raise ArchiveError for a package that no index of ``suite`` would name: clients lose it.
+
+    It is there because the suite had another architecture when it was published.
+    """
+    for package in offered.packages:
+        if package.architecture not in (*suite.architectures, "all"):
+            ours = ", ".join(suite.architectures)
+            raise ArchiveError(
+                f"{suite.name} offers {package.name} {package.version} for {package.architecture},"
+                f" and is for {ours} now: no server would find it any more",
+                hint=f"let the target be for {package.architecture} again in packaging/stack.toml;"
+                f" to change to {ours}, take out all that the suite offers first:"
+                " debstack unpublish RELEASE --channel CHANNEL --allow-empty",
+            )
 
 
 def check_immutable(package: Package, published: str, deb: Path) -> None:
@@ -279,10 +300,12 @@ def _adding(
     if not reason and release is not None:
         reason = f"{release.name} is to be recorded"
     added = current.content.adding((each.package for each in additions), release)
+    check_architecture(suite, added)
     return Plan(suite, current.number, added, reason, tuple(offered), additions)
 
 
 def _taking_out(suite: Suite, current: Live, left: Content, reason: str) -> Plan:
+    check_architecture(suite, left)
     kept = {each.filename for each in left.packages}
     dropped = tuple(each.filename for each in current.content.packages if each.filename not in kept)
     return Plan(suite, current.number, left, reason, dropped=dropped)

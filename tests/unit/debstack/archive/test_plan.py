@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.unit.debstack.archive.suites import offering, put
 
 from debstack.archive.collection import outdated
-from debstack.archive.content import Content
+from debstack.archive.content import About, Content
 from debstack.archive.manifest import Manifest, parse
 from debstack.archive.package import Package, package_of, pool_name
-from debstack.archive.plan import additions_of, check, check_immutable, why
+from debstack.archive.plan import (
+    Plan,
+    additions_of,
+    check,
+    check_immutable,
+    plan_publication,
+    plan_refresh,
+    plan_withdrawal,
+    why,
+)
 from debstack.archive.release import constant_fields, packages_text, release_text
 from debstack.archive.suite import Suite
 from debstack.archive.tree import Tree
@@ -252,3 +262,23 @@ def test_a_foreign_suite_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "dists/s").mkdir(parents=True)
     with pytest.raises(ArchiveError, match="does not lead to"):
         Tree(tmp_path).live("s")
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_a_suite_is_not_emptied_because_its_architecture_was_changed(
+    tmp_path: Path, force: bool
+) -> None:
+    tree, changed = Tree(tmp_path), replace(SUITE, architectures=("arm64",))
+    put(tree, SUITE, KEY, offering("2026.11.23.1", "2026.11.23.2"))
+    assert plan_refresh(tree, SUITE, [KEY], NOW, force=False).reason == ""
+    about = About("2026.11.23.3")
+    attempts: list[Callable[[], Plan]] = [
+        lambda: plan_refresh(tree, changed, [KEY], NOW, force=force),
+        lambda: plan_publication(tree, changed, [], about, [KEY], NOW),
+        lambda: plan_withdrawal(tree, changed, ["2026.11.23.1"], [KEY], NOW, "old"),
+    ]
+    for attempt in attempts:
+        with pytest.raises(ArchiveError, match=r"offers feed 2026.*for amd64, and is for arm64"):
+            attempt()
+    every = ["2026.11.23.1", "2026.11.23.2"]
+    assert len(plan_withdrawal(tree, changed, every, [KEY], NOW, "old").dropped) == 2
