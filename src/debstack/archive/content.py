@@ -65,14 +65,18 @@ class Content:
     def adding(self, packages: Iterable[Package], release: PublishedRelease | None) -> Content:
         """Return the content with ``packages``, which are not there yet, and ``release``.
 
-        A release of the same name gives way to it.
+        A release of the same name gives way to it, with the packages that only it had.
         """
-        merged = list(self.packages)
-        for package in packages:
-            insort(merged, package, key=lambda each: each.order)
-        releases = self.releases
+        before, releases = self.packages, self.releases
         if release is not None:
             releases = (*(each for each in releases if each.name != release.name), release)
+            replaced = self.release(release.name)
+            used = {file for each in releases for file in each.files}
+            orphans = set(replaced.files) - used if replaced else set()
+            before = tuple(each for each in before if each.filename not in orphans)
+        merged = list(before)
+        for package in packages:
+            insort(merged, package, key=lambda each: each.order)
         return Content(tuple(merged), releases)
 
     def without(self, names: Iterable[str]) -> Content:

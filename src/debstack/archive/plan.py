@@ -301,14 +301,18 @@ def _adding(
         reason = f"{release.name} is to be recorded"
     added = current.content.adding((each.package for each in additions), release)
     check_architecture(suite, added)
-    return Plan(suite, current.number, added, reason, tuple(offered), additions)
+    dropped = _dropped(current, added)
+    return Plan(suite, current.number, added, reason, tuple(offered), additions, dropped)
 
 
 def _taking_out(suite: Suite, current: Live, left: Content, reason: str) -> Plan:
     check_architecture(suite, left)
-    kept = {each.filename for each in left.packages}
-    dropped = tuple(each.filename for each in current.content.packages if each.filename not in kept)
-    return Plan(suite, current.number, left, reason, dropped=dropped)
+    return Plan(suite, current.number, left, reason, dropped=_dropped(current, left))
+
+
+def _dropped(current: Live, after: Content) -> tuple[str, ...]:
+    kept = {each.filename for each in after.packages}
+    return tuple(each.filename for each in current.content.packages if each.filename not in kept)
 
 
 def _history(tree: Tree, suite: str, current: Live) -> list[Manifest]:

@@ -60,7 +60,9 @@ def test_a_version_leaves_where_it_is_of_no_release(content: Content) -> None:
 def test_a_release_that_is_published_anew_takes_its_own_place(content: Content) -> None:
     again = content.adding([], release("1", SHARED, NEW))
     assert [each.name for each in again.releases] == ["2", "1"]
-    assert again.packages == content.packages
+    assert again.packages == (SHARED, NEW, LOOSE)
+    assert content.adding([], release("2", SHARED, OLD)).packages == (SHARED, OLD, LOOSE)
+    assert content.adding([], release("3", SHARED)).packages == content.packages
 
 
 def test_the_packages_of_a_release(content: Content) -> None:

@@ -282,3 +282,14 @@ def test_a_suite_is_not_emptied_because_its_architecture_was_changed(
             attempt()
     every = ["2026.11.23.1", "2026.11.23.2"]
     assert len(plan_withdrawal(tree, changed, every, [KEY], NOW, "old").dropped) == 2
+
+
+def test_what_a_replaced_release_alone_had_leaves_the_index(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    content = offering("2026.11.23.1", "2026.11.23.2")
+    put(tree, SUITE, KEY, content)
+    about = About("2026.11.23.1", {"feed": "a" * 40})
+    planned = plan_publication(tree, SUITE, [], about, [KEY], NOW)
+    assert planned.reason == "2026.11.23.1 is to be recorded"
+    assert planned.dropped == (content.packages[0].filename,)
+    assert planned.content.packages == content.packages[1:]
