@@ -15,8 +15,9 @@ from debstack.model.wheel import MANYLINUX_OF, parse_platform
 STACK_FILE = "packaging/stack.toml"
 STACK_NAME = "traderunner"
 """By which tradingctl knows the keyring, the .sources and the packages on a server."""
-# /opt/trading/releases and /var/lib/trading/releases are the generations' and the store's.
-RESERVED_COMPONENTS = ("releases",)
+# /opt/trading/releases and /var/lib/trading/releases are the generations' and the store's; the
+# other is the package of the stack's own that no release depends on.
+RESERVED_COMPONENTS = ("releases", "trading-ibgateway")
 
 _MAINTAINER = re.compile(r"[^<>@,\s][^<>@,]* <[^<>@\s]+@[^<>@\s]+>")
 _RELEASE = re.compile(r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}\.[1-9][0-9]*")

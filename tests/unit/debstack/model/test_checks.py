@@ -34,6 +34,8 @@ STACK_CASES: list[Case] = [
     (STACK, '"feed", "web"', '"feed", "web", "traderunner-stack"', "components[2]", "taken by",
      "another"),
     (STACK, '"feed", "web"', '"feed", "web", "releases"', "components[2]", "taken by", "another"),
+    (STACK, '"feed", "web"', '"feed", "web", "trading-ibgateway"', "components[2]", "taken by",
+     "another"),
     (STACK, '"demo stack"', '""', "archive.label", "is empty", "one line"),
     (STACK, '"file:///srv/demo/apt"', '"/srv/demo"', "archive.uri", "not an address", "file:///"),
     (STACK, '"file:///srv', '"https://me:pw@host/srv', "archive.uri", "password", "auth.conf.d"),

@@ -13,6 +13,7 @@ from tests.unit.debstack.pipeline.release import release
 import tradingctl
 from debstack.model.definition import Channel, Definition, Trust
 from debstack.model.lock import LockedComponent
+from debstack.model.rules_stack import RESERVED_COMPONENTS
 from debstack.pipeline import packages
 from debstack.pipeline.contents import Release
 from debstack.pipeline.packages import (
@@ -272,3 +273,7 @@ def test_names_and_kinds(demo: Release) -> None:
         "web": "component", "feed": "component", "traderunner-archive-keyring": "keyring",
         "traderunner-common": "common", "traderunner-stack": "stack", IBGATEWAY: "ibgateway",
     }  # fmt: skip
+
+
+def test_no_component_is_called_as_the_package_that_no_release_depends_on() -> None:
+    assert IBGATEWAY in RESERVED_COMPONENTS
