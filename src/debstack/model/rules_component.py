@@ -23,6 +23,7 @@ RESERVED_SETTINGS = (
     "backup.env",
     "deploy.conf",
     "environment",
+    "ibgateway.env",
     "orders-on-staging",
     "secrets",
     "skip-verify",

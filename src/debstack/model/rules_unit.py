@@ -15,6 +15,19 @@ from debstack.model.placeholders import PLACEHOLDERS, substitute
 from debstack.model.placeholders import names as placeholder_names
 from debstack.model.sandbox import SANDBOX
 
+# Below debian-templates; dpkg would refuse a second package with the same file.
+RESERVED_UNITS = (
+    "ibgateway",
+    "trading-adoption",
+    "trading-backup",
+    "trading-backup-artifacts",
+    "trading-market-boot",
+    "trading-market-close",
+    "trading-market-open",
+    "trading-restore",
+    "trading-rollback",
+    "trading-rollback-boot",
+)
 _LOCAL = ("127.0.0.1", "localhost")
 _SECRET = re.compile(r"(PASS|PASSWORD|PASSWD|TOKEN|APIKEY|SECRET)$|(^|_)KEY$", re.IGNORECASE)
 _HIGHEST_PORT = 65535
@@ -28,6 +41,12 @@ def unit_problems(unit: UnitDefinition, key: str, found: Findings) -> None:
         f"{key}.name",
         f"{unit.name!r} is not a unit's name without .service",
         re.sub(r"[^A-Za-z0-9:_.-]+", "-", unit.name.removesuffix(".service")).strip("-"),
+    )
+    found.require(
+        unit.name not in RESERVED_UNITS,
+        f"{key}.name",
+        f"{unit.name} is a unit of the stack's own",
+        "another name",
     )
     found.line(f"{key}.description", unit.description)
     _times(unit, key, found)

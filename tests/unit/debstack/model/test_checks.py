@@ -9,7 +9,10 @@ from tests.unit.debstack.model import project
 
 from debstack.errors import DefinitionError
 from debstack.model.reading import load
+from debstack.model.rules_component import RESERVED_SETTINGS
 from debstack.model.rules_stack import STACK_NAME
+from debstack.model.rules_unit import RESERVED_UNITS
+from debstack.render import templates_folder
 from tradingctl.deploy.signature import KEYRING
 
 FEED, WEB, STACK = "components/feed.toml", "components/web.toml", "stack.toml"
@@ -128,6 +131,7 @@ COMPONENT_CASES: list[Case] = [
     (WEB, 'name = "web.env"', 'name = "sub/web.env"', "config[0].name", "plain file", "web.env"),
     (WEB, 'name = "web.env"', 'name = "secrets"', "config[0].name", "belongs to the stack", ""),
     (WEB, 'name = "web.env"', 'name = "environment"', "config[0].name", "belongs to the", ""),
+    (WEB, 'name = "web.env"', 'name = "ibgateway.env"', "config[0].name", "belongs to the", ""),
     (WEB, 'name = "web.env"', 'name = "feed.env"', "config[0].name", "read by the services of feed",
      "name it web.env"),
     (WEB, '"conf/web.env"', '"conf/wbe.env"', "config[0].source", "not a regular file",
@@ -145,6 +149,8 @@ COMPONENT_CASES: list[Case] = [
 ]  # fmt: skip
 
 UNIT_CASES: list[Case] = [
+    (FEED, 'name = "feed"\ndescription', 'name = "trading-restore"\ndescription', "units[0].name",
+     "a unit of the stack's own", "another name"),
     (FEED, 'name = "feed"\ndescription', 'name = "feed.service"\ndescription', "units[0].name",
      "without .service", "feed"),
     (FEED, 'name = "feed"\ndescription', 'name = "the feed"\ndescription', "units[0].name",
@@ -331,6 +337,13 @@ def test_files_of_signers_hold_public_keys(
         load(folder)
     assert [each.key for each in caught.value.problems] == ["source.trust.signers[0]"]
     assert "holds no public key" in caught.value.problems[0].message
+
+
+def test_what_the_templates_ship_is_not_shipped_by_a_component() -> None:
+    units = templates_folder().glob("*/payload/lib/systemd/system/*")
+    assert {path.stem for path in units} == set(RESERVED_UNITS)
+    settings = templates_folder().glob("*/payload/usr/share/trading/settings/*")
+    assert {path.name for path in settings} <= set(RESERVED_SETTINGS)
 
 
 def test_the_stack_is_called_as_tradingctl_knows_it() -> None:
