@@ -296,15 +296,20 @@ def _ready(key: Key, home: Path, runner: Runner) -> Ready:
 
 def check_usable(key: Key, home: Path, *, validity: str, capabilities: str) -> None:
     """Raise SigningError if gpg lists the key as expired, revoked or unable to sign."""
-    prolong = f"--quick-set-expire {key.fingerprint} 2y"
-    replace = "--quick-gen-key 'NAME <ADDRESS>' ed25519 sign never"
+    command = f"gpg --homedir {home}"
+    prolong = (
+        f"{command} --quick-set-expire {key.fingerprint} 2y; if it is committed, put it into its"
+        f" file in packaging/keys again ({command} --armor --export {key.fingerprint}), and run:"
+        " debstack lock"
+    )
+    replace = f"{command} --quick-gen-key 'NAME <ADDRESS>' ed25519 sign never"
     faults = {"e": ("is expired", prolong), "r": ("is revoked", replace)}
     if "s" not in capabilities:
         faults.setdefault(validity, ("cannot sign (a signing subkey is not enough)", replace))
     if validity in faults:
         fault, remedy = faults[validity]
         message = f"the primary key {key.fingerprint} {fault}"
-        raise SigningError(message, hint=f"gpg --homedir {home} {remedy}")
+        raise SigningError(message, hint=remedy)
 
 
 def _no_secret(key: Key, home: Path, *, known: bool) -> SigningError:

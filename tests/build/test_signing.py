@@ -285,7 +285,7 @@ def test_expired_unknown_and_public_only_keys(home: Path, keys: Keys, tmp_path: 
     expired = past_key(home, "1d")
     error = attempt(Key(expired, home, None, None, development=False))
     assert "is expired" in error.message
-    assert error.hint == f"gpg --homedir {home} --quick-set-expire {expired} 2y"
+    assert error.hint.startswith(f"gpg --homedir {home} --quick-set-expire {expired} 2y; ")
     error = attempt(Key("A" * 40, home, None, None, development=False))
     assert error.message.startswith("no key")
     public = keyring(tmp_path, keys.package)

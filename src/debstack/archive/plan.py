@@ -96,9 +96,10 @@ def plan_publication(
                 hint="build it for the target of that suite: debstack build --target NAME",
             )
         first = seen.setdefault(package.filename, package.sha256)
-        check_immutable(package, first, deb)
+        remedy = _NEW_VERSION if about else _NEW_TOOL
+        check_immutable(package, first, deb, remedy)
         published = present.get(package.filename) or _published(tree, package)
-        check_immutable(package, published or package.sha256, deb)
+        check_immutable(package, published or package.sha256, deb, remedy)
     return _adding(tree, suite, current, offered, about, keys, now)
 
 
@@ -203,22 +204,34 @@ def check_architecture(suite: Suite, offered: Content) -> None:
     for package in offered.packages:
         if package.architecture not in (*suite.architectures, "all"):
             ours = ", ".join(suite.architectures)
+            tool = f"archive tool --remove {package.version}"
+            take_out = "unpublish RELEASE --channel CHANNEL --allow-empty"
             raise ArchiveError(
                 f"{suite.name} offers {package.name} {package.version} for {package.architecture},"
                 f" and is for {ours} now: no server would find it any more",
                 hint=f"let the target be for {package.architecture} again in packaging/stack.toml;"
                 f" to change to {ours}, take out all that the suite offers first:"
-                " debstack unpublish RELEASE --channel CHANNEL --allow-empty",
+                f" debstack {take_out if offered.releases else tool}",
             )
 
 
-def check_immutable(package: Package, published: str, deb: Path) -> None:
-    """Raise ArchiveError if the file of this name is published with another sha256."""
+_NEW_VERSION = "give it a new version with: debstack lock --rebuild {}"
+# Its version names the commit that it was made of.
+_NEW_TOOL = "give it a new version with: git commit; make self-deb"
+
+
+def check_immutable(
+    package: Package, published: str, deb: Path, remedy: str = _NEW_VERSION
+) -> None:
+    """Raise ArchiveError if the file of this name is published with another sha256.
+
+    ``remedy`` says how such a package (its name at ``{}``) comes to a new version.
+    """
     if package.sha256 != published:
         raise ArchiveError(
             f"{package.filename} is published with other content",
-            hint="signed with another key: use the earlier one; built with other tools: give it a"
-            f" new version with: debstack lock --rebuild {package.name}",
+            hint="signed with another key: use the earlier one; built with other tools: "
+            + remedy.format(package.name),
             details=[f"published: sha256 {published}", f"{deb}: sha256 {package.sha256}"],
         )
 

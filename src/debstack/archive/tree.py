@@ -93,10 +93,13 @@ class Tree:
         elif not link.exists() and self.numbers(suite) in ([], [1]):
             return None
         numbers = self.numbers(suite)
-        relink = (
-            f"ln -sfn ../.gen/{suite}/{numbers[-1]} {link}" if numbers else f"mv {link} elsewhere"
+        # Where a folder has the name, ln would make the link inside it.
+        foreign = link.exists() and not link.is_symlink()
+        remedy = [f"mv {link} elsewhere"] if foreign or not numbers else []
+        remedy += [f"ln -sfn ../.gen/{suite}/{numbers[-1]} {link}"] if numbers else []
+        raise ArchiveError(
+            f"{link} does not lead to a generation of {suite}", hint="; then ".join(remedy)
         )
-        raise ArchiveError(f"{link} does not lead to a generation of {suite}", hint=relink)
 
 
 @contextmanager

@@ -163,7 +163,7 @@ def rebuild(
     folders = Folders(place / "build", place / "dist")
     actions = plan(release, folders, keys, [each.package for each in packages])
     versions = {each.package: each.version for each in actions}
-    _demand_versions(packages, versions)
+    _demand_versions(release, packages, versions)
     demand_machine(release.target, workshop.runner)
     sources = fetch(release, versions, workshop)
     orders = [parts(release, keys, each, sources, workshop) for each in actions]
@@ -186,11 +186,18 @@ def rebuild(
     return compared
 
 
-def _demand_versions(packages: Collection[Released], versions: Mapping[str, str]) -> None:
+def _demand_versions(
+    release: Release, packages: Collection[Released], versions: Mapping[str, str]
+) -> None:
     for each in packages:
         if versions[each.package] != each.version:
+            # What follows the locked version is the keyring's mark of keys.
+            keys = each.version.startswith(release.version(each.package))
             raise RebuildError(
                 f"{each.package} is {each.version} there, and {versions[each.package]} here",
                 hint="its version names the keys of another machine, which are not committed:"
-                " name the other packages, without it",
+                " name the other packages, without it"
+                if keys
+                else "it was built from another lock: check out the commit that has it: git log"
+                " packaging/repos.lock",
             )

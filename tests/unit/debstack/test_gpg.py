@@ -65,6 +65,9 @@ def test_unusable_keys(validity: str, capabilities: str, message: str) -> None:
     with pytest.raises(SigningError, match=message) as caught:
         check_usable(KEY, Path("/h"), validity=validity, capabilities=capabilities)
     assert caught.value.hint.startswith("gpg --homedir /h --quick-")
+    # The keyring that servers have says of an expired key when it expired.
+    shipped = "file in packaging/keys again" in caught.value.hint
+    assert shipped == caught.value.hint.endswith("debstack lock") == (validity == "e")
 
 
 def test_armor_has_the_checksum_of_the_standard() -> None:

@@ -154,6 +154,20 @@ def test_other_bits_under_a_published_name_are_refused_naming_both() -> None:
     with pytest.raises(ArchiveError) as caught:
         check_immutable(changed, package().sha256, Path("x.deb"))
     assert [line[-64:] for line in caught.value.details] == ["0" * 64, "1" * 64]
+    assert caught.value.hint.endswith("debstack lock --rebuild hello")
+
+
+def test_a_tool_comes_to_a_new_version_by_a_commit(tmp_path: Path) -> None:
+    tree, content = Tree(tmp_path), Content().adding([package("debstack")], None)
+    put(tree, SUITE, KEY, content)
+    changed = replace(content.packages[0], sha256="1" * 64)
+    with pytest.raises(ArchiveError, match="published with other content") as caught:
+        plan_publication(tree, SUITE, [(changed, Path("x.deb"))], None, [KEY], NOW)
+    assert caught.value.hint.endswith("git commit; make self-deb")
+    other = replace(SUITE, architectures=("arm64",))
+    with pytest.raises(ArchiveError, match="for amd64, and is for arm64") as caught:
+        plan_refresh(tree, other, [KEY], NOW, force=False)
+    assert "debstack archive tool --remove 1.0" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -259,9 +273,15 @@ def test_a_lost_link_is_not_taken_for_an_empty_suite(tmp_path: Path) -> None:
 
 
 def test_a_foreign_suite_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "dists/s").mkdir(parents=True)
-    with pytest.raises(ArchiveError, match="does not lead to"):
-        Tree(tmp_path).live("s")
+    tree, link = Tree(tmp_path), tmp_path / "dists/s"
+    link.mkdir(parents=True)
+    with pytest.raises(ArchiveError, match="does not lead to") as caught:
+        tree.live("s")
+    assert caught.value.hint == f"mv {link} elsewhere"
+    tree.generation("s", 3).mkdir(parents=True)
+    with pytest.raises(ArchiveError, match="does not lead to") as caught:
+        tree.live("s")
+    assert caught.value.hint == f"mv {link} elsewhere; then ln -sfn ../.gen/s/3 {link}"
 
 
 @pytest.mark.parametrize("force", [True, False])

@@ -183,3 +183,12 @@ def test_a_keyring_of_other_keys_cannot_be_compared(demo: Release, tmp_path: Pat
     with pytest.raises(RebuildError, match=r"keyring is .*~dev0 there, and .*~key") as caught:
         rebuild(demo, [theirs], KEYS, tmp_path, workshop, in_root=False)
     assert "keys of another machine" in caught.value.hint
+
+
+def test_a_package_of_another_lock_is_not_blamed_on_keys(demo: Release, tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path / "cache", 1, True, Runner(), Log(quiet=True))
+    theirs = Released("feed", "2020.01.01.1-1~deb12", tmp_path / "feed.deb")
+    with pytest.raises(RebuildError, match=r"feed is 2020") as caught:
+        rebuild(demo, [theirs], KEYS, tmp_path, workshop, in_root=False)
+    assert "git log packaging/repos.lock" in caught.value.hint
+    assert "keys" not in caught.value.hint
