@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -13,6 +14,7 @@ import click
 
 from debstack import keys
 from debstack.archive.publish import Publisher
+from debstack.archive.suite import Publication
 from debstack.errors import DebstackError
 from debstack.gpg import Key
 from debstack.log import Log
@@ -142,6 +144,16 @@ class Project:
             Publisher(self.archive, lambda: datetime.now(UTC), grace, self.runner, self.log),
             Trust(self._signers, self._package_keys, lambda: self.keys.package.development),
         )
+
+    @contextmanager
+    def page_of_what_is_done(self) -> Iterator[list[Publication]]:
+        """Make the page anew at the end if the list has something then, whatever else failed."""
+        done: list[Publication] = []
+        try:
+            yield done
+        finally:
+            if done:
+                self.write_page()
 
     def write_page(self) -> None:
         """Make the archive's page anew; without it the archive is good, so no failure is raised."""

@@ -51,18 +51,18 @@ def command(
                 f"{suite} has {', '.join(names) or 'none'}" for suite, names in offering.items()
             ],
         )
-    for place, wanted in having:
-        if dry_run:
-            click.echo(show_plan(channels.plan_promote(release, place, wanted)))
-            continue
-        done = channels.promote(release, place, wanted)
-        what = "unchanged" if done.unchanged else f"{release}, {len(done.added)} packages added"
-        click.echo(f"{done.suite} in {project.archive}: {what}")
-        newer = channels.newer(release, wanted)
-        if newer:
-            project.log.warn(
-                f"{done.suite} offers {newer} too, which is newer and which servers prefer; to go"
-                f" back, take it out: debstack unpublish {newer} --channel {goal.name}"
-            )
-    if not dry_run:
-        project.write_page()
+    with project.page_of_what_is_done() as done:
+        for place, wanted in having:
+            if dry_run:
+                click.echo(show_plan(channels.plan_promote(release, place, wanted)))
+                continue
+            made = channels.promote(release, place, wanted)
+            done.append(made)
+            what = "unchanged" if made.unchanged else f"{release}, {len(made.added)} packages added"
+            click.echo(f"{made.suite} in {project.archive}: {what}")
+            newer = channels.newer(release, wanted)
+            if newer:
+                project.log.warn(
+                    f"{made.suite} offers {newer} too, which is newer and which servers prefer; to"
+                    f" go back, take it out: debstack unpublish {newer} --channel {goal.name}"
+                )

@@ -37,12 +37,13 @@ def command(
     folder = release or project.folders.release(project.lock.release)
     if target_name is None:
         targets = targets_of(folder, project.definition)
-    for built in [read_built(folder, project.definition, target) for target in targets]:
-        if dry_run:
-            click.echo(show_plan(project.channels.plan_publish(built, channel)))
-            continue
-        published = project.channels.publish(built, channel)
-        what = "unchanged" if published.unchanged else f"{len(published.added)} packages added"
-        click.echo(f"{published.suite} in {project.archive}: {what}")
-    if not dry_run:
-        project.write_page()
+    releases = [read_built(folder, project.definition, target) for target in targets]
+    with project.page_of_what_is_done() as done:
+        for built in releases:
+            if dry_run:
+                click.echo(show_plan(project.channels.plan_publish(built, channel)))
+                continue
+            published = project.channels.publish(built, channel)
+            done.append(published)
+            what = "unchanged" if published.unchanged else f"{len(published.added)} packages added"
+            click.echo(f"{published.suite} in {project.archive}: {what}")

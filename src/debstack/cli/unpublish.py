@@ -36,14 +36,17 @@ def command(
     if not having:
         names = " or ".join(place.suite.name for place in places)
         raise ArchiveError(f"{release} is not in {names}", hint="debstack archive list")
-    for place in having:
-        if dry_run:
-            click.echo(show_plan(channels.plan_unpublish(place, [release], empty=allow_empty)))
-            continue
-        done = channels.unpublish(place, [release], empty=allow_empty)
-        click.echo(
-            f"{done.suite} in {project.archive}: {release} taken out,"
-            f" {len(done.dropped)} packages leave the index"
-        )
-    if not dry_run:
-        project.write_page()
+    # All of them first: what one suite refuses is taken out of none.
+    plans = [channels.plan_unpublish(place, [release], empty=allow_empty) for place in having]
+    if dry_run:
+        for plan in plans:
+            click.echo(show_plan(plan))
+        return
+    with project.page_of_what_is_done() as done:
+        for place in having:
+            made = channels.unpublish(place, [release], empty=allow_empty)
+            done.append(made)
+            click.echo(
+                f"{made.suite} in {project.archive}: {release} taken out,"
+                f" {len(made.dropped)} packages leave the index"
+            )
