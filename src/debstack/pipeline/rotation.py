@@ -7,8 +7,10 @@ packaging/keys and nothing else, so that git takes it back; what it means is sai
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from debstack import gpg
 from debstack.errors import SigningError
 from debstack.gpg import Key
 from debstack.keys import home_of, named_key, variable_of
+from debstack.model.places import packaging_folder
 from debstack.model.signers import (
     PACKAGE,
     SIGNERS_FILE,
@@ -85,12 +88,15 @@ def make_key(
     It does where the role has none yet. ``passphrase`` are gpg's options for it. Raises
     SigningError, DefinitionError.
     """
-    signers, home = roles_of(bench), bench.home
+    roles_of(bench)  # what is refused makes no key
+    home = bench.home
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     fingerprint = gpg.new_key(user_id, home, passphrase, bench.runner)
-    if role in signers.roles:
-        return fingerprint, False
-    _write(bench, signers, role, Role((fingerprint,), (fingerprint,)))
+    with _alone(bench):
+        signers = roles_of(bench)  # others' keys may have come meanwhile: gpg waits for people
+        if role in signers.roles:
+            return fingerprint, False
+        _write(bench, signers, role, Role((fingerprint,), (fingerprint,)))
     return fingerprint, True
 
 
@@ -99,15 +105,18 @@ def rotate(bench: Bench, role: str, step: Stage, new: str = "") -> Role:
 
     Nothing but files under packaging/keys is changed. Raises SigningError, DefinitionError.
     """
-    signers = roles_of(bench)
-    now = role_of(signers, role)
-    for name, each in signers.roles.items():
-        if new in each.trust:
-            raise SigningError(f"{new} is a key of {name} already", hint=f"debstack key new {role}")
-    after = next_role(role, now, step, new)
-    if step is not Stage.DROP:
-        gpg.require_usable(bench.key(role, after.trust[1]), bench.home, bench.runner)
-    _write(bench, signers, role, after)
+    with _alone(bench):
+        signers = roles_of(bench)
+        now = role_of(signers, role)
+        for name, each in signers.roles.items():
+            if new in each.trust:
+                raise SigningError(
+                    f"{new} is a key of {name} already", hint=f"debstack key new {role}"
+                )
+        after = next_role(role, now, step, new)
+        if step is not Stage.DROP:
+            gpg.require_usable(bench.key(role, after.trust[1]), bench.home, bench.runner)
+        _write(bench, signers, role, after)
     return after
 
 
@@ -128,6 +137,17 @@ def role_of(signers: Signers, name: str) -> Role:
             f"there is no {name} key of your own to replace", hint=f"debstack key new {name}"
         )
     return signers.roles[name]
+
+
+@contextmanager
+def _alone(bench: Bench) -> Iterator[None]:
+    """Let no other command change the roles meanwhile: keys.toml is written with all of them."""
+    descriptor = os.open(packaging_folder(bench.project), os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write(bench: Bench, signers: Signers, role: str, after: Role) -> None:
