@@ -111,13 +111,8 @@ def locked(tree: Tree, waiting: Callable[[], None]) -> Iterator[None]:
             hint="publish to an empty folder",
         )
     make_folder(tree.generations)
-    descriptor = os.open(tree.generations / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _lock(tree.generations / ".lock", waiting)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
         if (tree.root / ".fetching").exists():
             raise ArchiveError(
                 f"{tree.root} was not fetched to the end, and may lack what is published",
@@ -125,6 +120,28 @@ def locked(tree: Tree, waiting: Callable[[], None]) -> Iterator[None]:
             )
         yield
     finally:
+        os.close(descriptor)
+
+
+def _lock(path: Path, waiting: Callable[[], None]) -> int:
+    """Return the file at ``path``, open and locked.
+
+    Whoever waits may get one that was replaced meanwhile, as scripts/copy-archive fetch does it:
+    another publisher would have the new one.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
 
 
