@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 
+from tradingctl.backup.worker_mode import NO_WORD
 from tradingctl.commands.adding import Commands
 from tradingctl.environment import (
     KNOWN,
@@ -40,7 +42,7 @@ def _environment(server: Server, arguments: argparse.Namespace) -> int:
     if wanted is None:
         value = read_environment(server.paths)
         note = _spelling(server, value)
-        server.report((value or "unknown") + (f" ({note})" if note else ""))
+        server.report((_word(value) or "unknown") + (f" ({note})" if note else ""))
         return 0
     server.require_root(f"environment {wanted}")
     before = set_environment(server, wanted)
@@ -49,6 +51,14 @@ def _environment(server: Server, arguments: argparse.Namespace) -> int:
     if before:
         _say_consequences(server)
     return 0
+
+
+def _word(value: str) -> str:
+    """Return what is written, for debconf as well: no part of it is to look like the whole.
+
+    The value of a quote that is not closed has the lines behind it.
+    """
+    return value if re.fullmatch(r"[^\n(]*", value) else NO_WORD
 
 
 def _spelling(server: Server, value: str) -> str:

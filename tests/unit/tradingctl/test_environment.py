@@ -106,6 +106,13 @@ def test_the_command_shows_it_and_the_words_of_others(machine: Machine) -> None:
     assert main(["environment", "production"], machine.server) == 5
 
 
+@pytest.mark.parametrize("text", ['"production\n', '"production\nA=1\n', "production (it is)\n"])
+def test_what_is_no_word_is_not_shown_as_one(machine: Machine, text: str) -> None:
+    machine.write(FILE, f"TRADING_ENVIRONMENT={text}")
+    assert main(["environment"], machine.server) == 0
+    assert machine.out.getvalue() == "no word (is a quote not closed?)\n"
+
+
 @pytest.mark.parametrize(("written", "word"), [("staging", "test"), ("production", "production")])
 def test_a_unit_is_given_its_own_word(machine: Machine, written: str, word: str) -> None:
     machine.write(FILE, f"TRADING_ENVIRONMENT={written}\n")
