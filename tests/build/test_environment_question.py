@@ -122,7 +122,7 @@ def server(tmp_path: Path, scripts: dict[str, str]) -> Server:
     program.chmod(0o755)
     for name, text in scripts.items():
         place = tmp_path / f"{PACKAGE}.{name}"
-        place.write_text(re.sub(r"(?<!\w)/(?=(?:etc|opt)/)", f"{made.root}/", text))
+        place.write_text(re.sub(r"(?<!\w)/(?=(?:etc|opt|run)/)", f"{made.root}/", text))
         place.chmod(0o755)
     return made
 

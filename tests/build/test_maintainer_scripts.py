@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from tests.golden.trees import rendered
 
 from debstack.render import templates_folder
 
 pytestmark = pytest.mark.build
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 API = "automatictrader-api"
 UNIT = "web.service"
 BY_HAND = f"/etc/systemd/system/{UNIT}"
@@ -67,9 +68,15 @@ def test_a_purge_removes_what_enabled_the_packaged_unit(tmp_path: Path) -> None:
     assert not link.is_symlink()
 
 
-def purged(root: Path, script: str) -> str:
+@functools.cache
+def script(package: str, name: str) -> str:
+    """Return what a maintainer script of ``<kind>/<package>`` is rendered to."""
+    return rendered()[package][f"debian/{name}"][0]
+
+
+def purged(root: Path, package: str) -> str:
     """Run a postrm as a purge does, with every path below ``root``; return what it says."""
-    text = (GOLDEN / script / "debian/postrm").read_text().removeprefix("#!/bin/sh\n")
+    text = script(package, "postrm").removeprefix("#!/bin/sh\n")
     text = re.sub(r"(?<!\w)/(?=(?:etc|opt|usr|var)/)", f"{root}/", text)
     # Nothing of the machine that runs the tests is in reach.
     others = text.replace(f"{root}/", "").replace("$DPKG_ROOT/etc/", "").replace("/dev/null", "")
@@ -163,3 +170,26 @@ def test_a_purge_that_forgets_an_undo_removes_its_masks_and_no_other(
     assert ours.is_symlink() is kept
     assert since.is_file()
     assert other.is_symlink()
+
+
+TIMERS = ("trading-market-open.timer", "trading-market-close.timer")
+
+
+@pytest.mark.parametrize("action", ["configure", "abort-remove"])
+@pytest.mark.parametrize("enabled", [(), TIMERS[:1], TIMERS])
+def test_timers_that_a_removal_stopped_are_started_where_they_are_enabled(
+    tmp_path: Path, action: str, enabled: tuple[str, ...]
+) -> None:
+    text = script("common/traderunner-common", "postinst").partition("#DEBHELPER#")[2]
+    text = text.replace("/run/systemd/system", str(tmp_path))
+    started = tmp_path / "started"
+    programs = f"""
+systemctl() {{ case "$3" in {"|".join(enabled) or "none"}) ;; *) return 1 ;; esac; }}
+deb-systemd-invoke() {{ echo "$@" >> {started}; return 1; }}
+environment=
+"""
+    # dash takes no name with a hyphen for a function.
+    command = [shutil.which("bash") or "bash", "-e", "-c", programs + text, "postinst", action]
+    subprocess.run(command, env={"PATH": ""}, check=True)
+    lines = started.read_text().splitlines() if started.exists() else []
+    assert lines == [f"start {timer}" for timer in enabled]

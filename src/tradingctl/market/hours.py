@@ -11,6 +11,7 @@ ZONE = "America/New_York"
 OPEN = time(9, 30)
 CLOSE = time(16)
 EARLY_CLOSE = time(13)
+OPEN_TIMER = "trading-market-open.timer"
 CLOSE_TIMER = "trading-market-close.timer"
 """It elapses at both of these, and at no other time."""
 WEEKDAYS = range(5)  # Monday to Friday

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
-from tradingctl.errors import MarketSettingsError
-from tradingctl.market.hours import CLOSE_TIMER, ZONE, new_york
+from tradingctl import systemd
+from tradingctl.errors import MarketSettingsError, TradingError
+from tradingctl.market.hours import CLOSE_TIMER, OPEN_TIMER, ZONE, new_york
 from tradingctl.market.resting import resting_units
 from tradingctl.market.settings import holidays_of, read_market_settings
 from tradingctl.market.window import ended_note
@@ -40,3 +42,20 @@ def market_notes(server: Server) -> Iterator[str]:
     if server.paths.ignore_window.exists():
         path = server.paths.shown(server.paths.ignore_window)
         yield f"{path} exists: upgrades are not refused until the next boot"
+    if not systemd.absence(server):
+        with contextlib.suppress(TradingError):  # of systemd itself, of which status tells already
+            yield from _not_started(server)
+
+
+def _not_started(server: Server) -> Iterator[str]:
+    states = systemd.show(server.runner, (OPEN_TIMER, CLOSE_TIMER))
+    names = [
+        name
+        for name, state in states.items()
+        if state.file_state == "enabled" and state.active in ("inactive", "failed")
+    ]
+    if names:
+        timers = " ".join(names)
+        yield (
+            f"enabled and not started until the next boot: {timers}; next: systemctl start {timers}"
+        )

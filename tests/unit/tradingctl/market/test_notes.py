@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit.tradingctl.fakes import Machine
+import pytest
+from tests.unit.tradingctl.fakes import Machine, unit_state
 from tests.unit.tradingctl.market.moments import new_york
 
 from tradingctl.market.notes import market_notes
@@ -21,3 +22,25 @@ def test_a_close_at_which_nothing_is_stopped_is_said_until_it_is_over(machine: M
     ]
     machine.today = new_york("2026-12-25 09:00")
     assert list(market_notes(machine.server)) == []
+
+
+@pytest.mark.parametrize(("enabled", "active", "said"), [
+    ("enabled", "inactive", True),
+    ("enabled", "active", False),
+    ("disabled", "inactive", False),
+])  # fmt: skip
+def test_a_timer_that_is_enabled_and_not_started_is_said(
+    machine: Machine, enabled: str, active: str, said: bool
+) -> None:
+    names = ("trading-market-open.timer", "trading-market-close.timer")
+    for name in names:
+        machine.system.units[name] = [unit_state(name, UnitFileState=enabled, ActiveState=active)]
+    timers = " ".join(names)
+    note = f"enabled and not started until the next boot: {timers}; next: systemctl start {timers}"
+    assert list(market_notes(machine.server)) == [note] * said
+
+
+def test_without_systemd_nothing_is_said_of_timers(machine: Machine) -> None:
+    (machine.root / "run/systemd/system").rmdir()
+    assert list(market_notes(machine.server)) == []
+    assert machine.system.ran("systemctl") == []
