@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from tests.golden.trees import rendered
 
+from debstack.process import SYSTEM_PATH
 from debstack.render import templates_folder
 
 pytestmark = pytest.mark.build
 
+NAMESPACE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 API = "automatictrader-api"
 UNIT = "web.service"
 BY_HAND = f"/etc/systemd/system/{UNIT}"
@@ -74,8 +78,11 @@ def script(package: str, name: str) -> str:
     return rendered()[package][f"debian/{name}"][0]
 
 
-def purged(root: Path, package: str) -> str:
-    """Run a postrm as a purge does, with every path below ``root``; return what it says."""
+def purged(root: Path, package: str, mounted: Sequence[str] = ()) -> str:
+    """Run a postrm as a purge does, with every path below ``root``; return what it says.
+
+    Something is mounted on the folders ``mounted``.
+    """
     text = script(package, "postrm").removeprefix("#!/bin/sh\n")
     text = re.sub(r"(?<!\w)/(?=(?:etc|opt|usr|var)/)", f"{root}/", text)
     # Nothing of the machine that runs the tests is in reach.
@@ -86,13 +93,19 @@ def purged(root: Path, package: str) -> str:
     for name in ("find", "readlink", "rm", "rmdir"):
         (programs / name).unlink(missing_ok=True)
         (programs / name).symlink_to(str(shutil.which(name)))
+    command = ["/bin/sh", "-c", text, "postrm", "purge"]
+    if mounted:
+        mounts = "".join(f"mount --bind {root}/{each} {root}/{each}\n" for each in mounted)
+        command = [*NAMESPACE, "/bin/sh", "-e", "-c", f'{mounts}PATH={programs}\nexec "$@"', "sh",
+                   *command]  # fmt: skip
     done = subprocess.run(
-        ["/bin/sh", "-c", text, "postrm", "purge"],
-        env={"PATH": str(programs), "DPKG_ROOT": str(root)},
+        command,
+        env={"PATH": SYSTEM_PATH if mounted else str(programs), "DPKG_ROOT": str(root)},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stderr
     return done.stderr
 
 
@@ -170,6 +183,39 @@ def test_a_purge_that_forgets_an_undo_removes_its_masks_and_no_other(
     assert ours.is_symlink() is kept
     assert since.is_file()
     assert other.is_symlink()
+
+
+def to_be_deleted(root: Path) -> None:
+    """Lay out a debconf that was told that the data may go."""
+    answers = "db_input() { :; }\ndb_go() { :; }\ndb_get() { RET=true; }\n"
+    laid_out(root, "usr/share/debconf/confmodule")
+    (root / "usr/share/debconf/confmodule").write_text(answers)
+
+
+def need_mounts() -> None:
+    probe = [*NAMESPACE, "mount", "--bind", "/usr", "/usr"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode:
+        pytest.skip("a process may not mount anything here")
+
+
+@pytest.mark.parametrize(("package", "secret", "data", "mounted"), [
+    (f"component/{API}", SECRET, f"var/lib/trading/{API}", "data"),
+    (f"component/{API}", SECRET, f"var/lib/trading/{API}", "."),
+    (f"component/{API}", SECRET, f"var/log/trading/{API}", "."),
+    ("ibgateway/trading-ibgateway", "etc/trading/secrets/ibc.ini",
+     "var/lib/trading/ibgateway", "Jts"),
+    ("common/traderunner-common", "etc/trading/backup.env", "var/backups/trading", "databases"),
+    ("common/traderunner-common", "etc/trading/backup.env", "var/backups/trading", "."),
+])  # fmt: skip
+def test_a_purge_ends_where_something_is_mounted_and_says_what_stays(
+    tmp_path: Path, package: str, secret: str, data: str, mounted: str
+) -> None:
+    need_mounts()
+    to_be_deleted(tmp_path)
+    laid_out(tmp_path, secret, f"{data}/{mounted}/x", f"{data}/y")
+    said = purged(tmp_path, package, [os.path.normpath(f"{data}/{mounted}")])
+    assert re.search(rf"stays? in {tmp_path}/{data}|{tmp_path}/{data} stays", said)
+    assert left(tmp_path) == {"usr/share/debconf/confmodule"}
 
 
 TIMERS = ("trading-market-open.timer", "trading-market-close.timer")
