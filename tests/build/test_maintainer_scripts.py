@@ -124,6 +124,7 @@ def laid_out(root: Path, *names: str) -> None:
 STAMP = "20261124T030000Z"
 SECRET = f"etc/trading/secrets/{API}.env"
 RECORD = "var/lib/trading/adoption/record.json"
+CONFMODULE = "usr/share/debconf/confmodule"
 COPY = f"var/lib/trading/adoption/settings/{STAMP}/{API}.env"
 
 
@@ -133,6 +134,40 @@ def test_a_purge_takes_secrets_that_were_put_aside_or_copied(tmp_path: Path) -> 
     laid_out(tmp_path, SECRET, *aside, COPY, RECORD, *other)
     purged(tmp_path, f"component/{API}")
     assert left(tmp_path) == {RECORD, *other}
+
+
+@pytest.mark.parametrize(("package", "names"), [
+    (f"component/{API}", (SECRET, f"etc/trading/{API}.env", f"etc/trading/secrets/{API}")),
+    ("ibgateway/trading-ibgateway",
+     ("etc/trading/ibgateway.env", "etc/trading/secrets/ibgateway.env",
+      "etc/trading/secrets/ibc.ini")),
+    ("common/traderunner-common",
+     ("etc/trading/backup.env", "etc/trading/environment", "etc/trading/deploy.conf",
+      "etc/trading/orders-on-staging")),
+])  # fmt: skip
+def test_a_purge_takes_what_was_kept_beside_a_file_or_is_half_written(
+    tmp_path: Path, package: str, names: tuple[str, ...]
+) -> None:
+    other = []
+    (tmp_path / "var/backups/trading").mkdir(parents=True)
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        laid_out(
+            tmp_path, f"{name}.before-restore-{STAMP}", f"{name}.before-restore-{STAMP}-2/x",
+            f"{folder}/.{file}.restoring", f"{folder}/.{file}.k3_x9a0b",
+        )  # fmt: skip
+        other += [f"{name}2.before-restore-{STAMP}", f"{folder}/.{file}.by-me", f"{folder}/.{file}"]
+    to_be_deleted(tmp_path)
+    laid_out(tmp_path, *other)
+    purged(tmp_path, package)
+    assert left(tmp_path) == {CONFMODULE, *other}
+
+
+def test_a_purge_keeps_the_password_of_backups_that_stay(tmp_path: Path) -> None:
+    settings = "etc/trading/backup.env"
+    laid_out(tmp_path, settings, f"{settings}.before-restore-{STAMP}")
+    assert "backup.env stays" in purged(tmp_path, "common/traderunner-common")
+    assert left(tmp_path) == {settings, f"{settings}.before-restore-{STAMP}"}
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
@@ -188,8 +223,8 @@ def test_a_purge_that_forgets_an_undo_removes_its_masks_and_no_other(
 def to_be_deleted(root: Path) -> None:
     """Lay out a debconf that was told that the data may go."""
     answers = "db_input() { :; }\ndb_go() { :; }\ndb_get() { RET=true; }\n"
-    laid_out(root, "usr/share/debconf/confmodule")
-    (root / "usr/share/debconf/confmodule").write_text(answers)
+    laid_out(root, CONFMODULE)
+    (root / CONFMODULE).write_text(answers)
 
 
 def need_mounts() -> None:
@@ -215,7 +250,7 @@ def test_a_purge_ends_where_something_is_mounted_and_says_what_stays(
     laid_out(tmp_path, secret, f"{data}/{mounted}/x", f"{data}/y")
     said = purged(tmp_path, package, [os.path.normpath(f"{data}/{mounted}")])
     assert re.search(rf"stays? in {tmp_path}/{data}|{tmp_path}/{data} stays", said)
-    assert left(tmp_path) == {"usr/share/debconf/confmodule"}
+    assert left(tmp_path) == {CONFMODULE}
 
 
 TIMERS = ("trading-market-open.timer", "trading-market-close.timer")
