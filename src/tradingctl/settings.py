@@ -32,13 +32,14 @@ class Step:
     """What is done about one file, and why.
 
     ``follow`` writes the default, ``record`` only tells ucf that the file is the default now,
-    ``keep`` leaves the file to the administrator.
+    ``keep`` leaves the file to the administrator. ``owner`` is the package that ucf has recorded.
     """
 
     default: Path
     file: Path
     action: Action
     reason: str
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def apply(server: Server, package: str, steps: Sequence[Step]) -> None:
             server.warn(f"settings: {shown} follows the release: {step.reason}")
         if step.action != "nothing":
             _record(server, package, step)
+        elif step.owner not in ("", package):
+            _own(server, package, step)
         _clear(server, step)
 
 
@@ -79,28 +82,28 @@ def _step(server: Server, name: str) -> Step:
         raise TradingError(f"{paths.shown(default)} is missing", "dpkg -V")
     if file.is_symlink():
         return Step(default, file, "keep", f"{shown} is a link of the administrator's")
-    known, edited = _recorded(server, file)
+    owner, known, edited = _recorded(server, file)
     if not file.exists():
         if known:
-            return Step(default, file, "nothing", f"the administrator deleted {shown}")
+            return Step(default, file, "nothing", f"the administrator deleted {shown}", owner)
         return Step(default, file, "follow", "it is new")
     if file.read_bytes() == default.read_bytes():
         same = "it is what the release brings"
-        return Step(default, file, "nothing" if known and not edited else "record", same)
+        return Step(default, file, "nothing" if known and not edited else "record", same, owner)
     if known and not edited:
         return Step(default, file, "follow", "nobody edited it")
     return Step(default, file, "keep", f"{shown} is the administrator's")
 
 
-def _recorded(server: Server, file: Path) -> tuple[bool, bool]:
-    """Return whether ucf knows ``file``, and whether it differs from what it was made from."""
+def _recorded(server: Server, file: Path) -> tuple[str, bool, bool]:
+    """Return whose ``file`` is, whether ucf knows it, and whether it is not as it was made."""
     command = ["ucfq", "--with-colons", server.paths.shown(file)]
     outcome = server.runner.run(command)
     fields = outcome.output.strip().split(":")
     if outcome.code or len(fields) != 4:
         raise ProgramFailedError(f"ucfq says: {outcome.said}", "apt-get install --reinstall ucf")
     _, package, _, modified = fields
-    return bool(package or modified), modified == "Yes"
+    return package, bool(package or modified), modified == "Yes"
 
 
 def _write(step: Step) -> None:
@@ -126,7 +129,13 @@ def _record(server: Server, package: str, step: Step) -> None:
     if outcome.code:
         # Such as an ucf.conf that contradicts: the file itself is as it ought to be.
         server.warn(f"warning: ucf does not record {shown}: {outcome.said}")
-    outcome = server.runner.run(["ucfr", package, shown])
+    _own(server, package, step)
+
+
+def _own(server: Server, package: str, step: Step) -> None:
+    """Record whose the file is, also where another package had it until this release."""
+    shown = server.paths.shown(step.file)
+    outcome = server.runner.run(["ucfr", "--force", package, shown])
     if outcome.code:
         server.warn(f"warning: ucfr does not record {shown}: {outcome.said}")
 

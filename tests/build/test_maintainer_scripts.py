@@ -78,6 +78,19 @@ def script(package: str, name: str) -> str:
     return rendered()[package][f"debian/{name}"][0]
 
 
+def with_programs(root: Path, *names: str, **scripts: str) -> Path:
+    """Give the scripts some programs of the host, and others that do what is given."""
+    programs = root / "programs"
+    programs.mkdir(exist_ok=True)
+    for name in names:
+        (programs / name).unlink(missing_ok=True)
+        (programs / name).symlink_to(str(shutil.which(name)))
+    for name, text in scripts.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    return programs
+
+
 def purged(root: Path, package: str, mounted: Sequence[str] = ()) -> str:
     """Run a postrm as a purge does, with every path below ``root``; return what it says.
 
@@ -88,11 +101,8 @@ def purged(root: Path, package: str, mounted: Sequence[str] = ()) -> str:
     # Nothing of the machine that runs the tests is in reach.
     others = text.replace(f"{root}/", "").replace("$DPKG_ROOT/etc/", "").replace("/dev/null", "")
     assert not re.search(r"(?<![\w*\"}])/(?!lib/systemd)\w", others)
-    programs = root / "programs"  # and none of the host's own registers, such as ucf's
-    programs.mkdir(exist_ok=True)
-    for name in ("find", "readlink", "rm", "rmdir"):
-        (programs / name).unlink(missing_ok=True)
-        (programs / name).symlink_to(str(shutil.which(name)))
+    # And none of the host's own registers, such as ucf's.
+    programs = with_programs(root, "find", "readlink", "rm", "rmdir")
     command = ["/bin/sh", "-c", text, "postrm", "purge"]
     if mounted:
         mounts = "".join(f"mount --bind {root}/{each} {root}/{each}\n" for each in mounted)
@@ -168,6 +178,17 @@ def test_a_purge_keeps_the_password_of_backups_that_stay(tmp_path: Path) -> None
     laid_out(tmp_path, settings, f"{settings}.before-restore-{STAMP}")
     assert "backup.env stays" in purged(tmp_path, "common/traderunner-common")
     assert left(tmp_path) == {settings, f"{settings}.before-restore-{STAMP}"}
+
+
+@pytest.mark.parametrize("owner", ["", API, "gone"])
+def test_a_purge_leaves_settings_that_went_over_to_another_package(
+    tmp_path: Path, owner: str
+) -> None:
+    settings = f"etc/trading/{API}.env"
+    laid_out(tmp_path, settings, SECRET)
+    with_programs(tmp_path, "cut", ucfq=f"echo $2:{owner}:Yes:No", ucf="exit 1", ucfr="exit 5")
+    purged(tmp_path, f"component/{API}")
+    assert left(tmp_path) == ({settings} if owner == "gone" else set())
 
 
 @pytest.mark.parametrize("by_hand", [True, False])

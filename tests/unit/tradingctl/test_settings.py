@@ -41,6 +41,8 @@ class Ucf(FakeSystem):
         assert self.machine
         path = self.machine.root / words[-1].lstrip("/")
         if program == "ucfr":
+            if self.owners.get(words[-1], words[-2]) != words[-2] and "--force" not in command:
+                return Outcome(tuple(command), 4, "", "ucfr: Aborting.")
             self.owners[words[-1]] = words[-2]
         elif program == "ucf":
             new = (self.machine.root / words[-2].lstrip("/")).read_text()
@@ -74,6 +76,20 @@ def release(machine: Machine, default: str) -> None:
     """Install a release with this default, as its postinst does."""
     machine.write(DEFAULT, default)
     assert main(["settings", "feed", NAME], machine.server) == 0, machine.err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("default", "text"), [("ONE=1\n", "ONE=1\n"), ("ONE=2\n", "ONE=1\n"), ("ONE=1\n", "MINE=1\n")]
+)
+def test_settings_of_another_package_go_over_to_the_one_that_brings_them_now(
+    machine: Machine, ucf: Ucf, default: str, text: str
+) -> None:
+    release(machine, "ONE=1\n")
+    machine.write(FILE.lstrip("/"), text)
+    ucf.owners[FILE] = "gone"
+    release(machine, default)
+    assert ucf.owners[FILE] == "feed"
+    assert "ucfr does not record" not in machine.err.getvalue()
 
 
 def test_new_settings_are_made_for_everybody_to_read(machine: Machine, ucf: Ucf) -> None:
