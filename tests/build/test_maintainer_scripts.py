@@ -92,18 +92,23 @@ def with_programs(root: Path, *names: str, **scripts: str) -> Path:
 
 
 def purged(root: Path, package: str, mounted: Sequence[str] = ()) -> str:
-    """Run a postrm as a purge does, with every path below ``root``; return what it says.
+    """Run a postrm as a purge does; see ``ran``."""
+    return ran(root, package, "postrm", "purge", mounted=mounted)
 
-    Something is mounted on the folders ``mounted``.
+
+def ran(root: Path, package: str, *words: str, mounted: Sequence[str] = ()) -> str:
+    """Run a script, with every path below ``root``; return what it says.
+
+    ``words`` are its name and its arguments. Something is mounted on the folders ``mounted``.
     """
-    text = script(package, "postrm").removeprefix("#!/bin/sh\n")
+    text = script(package, words[0]).removeprefix("#!/bin/sh\n")
     text = re.sub(r"(?<!\w)/(?=(?:etc|opt|usr|var)/)", f"{root}/", text)
     # Nothing of the machine that runs the tests is in reach.
     others = text.replace(f"{root}/", "").replace("$DPKG_ROOT/etc/", "").replace("/dev/null", "")
     assert not re.search(r"(?<![\w*\"}])/(?!lib/systemd)\w", others)
     # And none of the host's own registers, such as ucf's.
-    programs = with_programs(root, "find", "readlink", "rm", "rmdir")
-    command = ["/bin/sh", "-c", text, "postrm", "purge"]
+    programs = with_programs(root, "find", "mv", "readlink", "rm", "rmdir", "sed", "tail")
+    command = ["/bin/sh", "-c", text, *words]
     if mounted:
         mounts = "".join(f"mount --bind {root}/{each} {root}/{each}\n" for each in mounted)
         command = [*NAMESPACE, "/bin/sh", "-e", "-c", f'{mounts}PATH={programs}\nexec "$@"', "sh",
@@ -295,3 +300,29 @@ environment=
     subprocess.run(command, env={"PATH": ""}, check=True)
     lines = started.read_text().splitlines() if started.exists() else []
     assert lines == [f"start {timer}" for timer in enabled]
+
+
+KEYRING = "keyring/traderunner-archive-keyring"
+SOURCES = "etc/apt/sources.list.d/traderunner.sources"
+KEY = "usr/share/keyrings/traderunner-archive-keyring.pgp"
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+def test_an_installation_that_fails_leaves_no_source_active_without_its_key(
+    tmp_path: Path, with_key: bool
+) -> None:
+    laid_out(tmp_path, SOURCES, *[KEY] * with_key)
+    text = f"Types: deb\nSigned-By: {tmp_path / KEY}\n"
+    (tmp_path / SOURCES).write_text(text)
+    ran(tmp_path, KEYRING, "postrm", "remove")
+    aside = tmp_path / f"{SOURCES}.disabled"
+    assert aside.read_text() == text
+    ran(tmp_path, KEYRING, "preinst", "install", "1.0", "1.1")
+    assert (tmp_path / SOURCES).read_text() == text
+    ran(tmp_path, KEYRING, "postrm", "abort-install", "1.0", "1.1")
+    assert aside.exists() is not with_key
+    assert (tmp_path / SOURCES).exists() is with_key
+    if not with_key:
+        assert aside.read_text() == text
+    ran(tmp_path, KEYRING, "postrm", "purge")
+    assert not aside.exists()
