@@ -20,6 +20,7 @@ pytestmark = pytest.mark.build
 
 NAMESPACE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 API = "automatictrader-api"
+GATEWAY = "ibgateway/trading-ibgateway"
 UNIT = "web.service"
 BY_HAND = f"/etc/systemd/system/{UNIT}"
 INSTALL = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
@@ -74,8 +75,8 @@ def test_a_purge_removes_what_enabled_the_packaged_unit(tmp_path: Path) -> None:
 
 @functools.cache
 def script(package: str, name: str) -> str:
-    """Return what a maintainer script of ``<kind>/<package>`` is rendered to."""
-    return rendered()[package][f"debian/{name}"][0]
+    """Return what a script of ``<kind>/<package>`` is rendered to; one of debian/, or a path."""
+    return rendered()[package][name if "/" in name else f"debian/{name}"][0]
 
 
 def with_programs(root: Path, *names: str, **scripts: str) -> Path:
@@ -153,7 +154,7 @@ def test_a_purge_takes_secrets_that_were_put_aside_or_copied(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("package", "names"), [
     (f"component/{API}", (SECRET, f"etc/trading/{API}.env", f"etc/trading/secrets/{API}")),
-    ("ibgateway/trading-ibgateway",
+    (GATEWAY,
      ("etc/trading/ibgateway.env", "etc/trading/secrets/ibgateway.env",
       "etc/trading/secrets/ibc.ini")),
     ("common/traderunner-common",
@@ -263,7 +264,7 @@ def need_mounts() -> None:
     (f"component/{API}", SECRET, f"var/lib/trading/{API}", "data"),
     (f"component/{API}", SECRET, f"var/lib/trading/{API}", "."),
     (f"component/{API}", SECRET, f"var/log/trading/{API}", "."),
-    ("ibgateway/trading-ibgateway", "etc/trading/secrets/ibc.ini",
+    (GATEWAY, "etc/trading/secrets/ibc.ini",
      "var/lib/trading/ibgateway", "Jts"),
     ("common/traderunner-common", "etc/trading/backup.env", "var/backups/trading", "databases"),
     ("common/traderunner-common", "etc/trading/backup.env", "var/backups/trading", "."),
@@ -326,3 +327,56 @@ def test_an_installation_that_fails_leaves_no_source_active_without_its_key(
         assert aside.read_text() == text
     ran(tmp_path, KEYRING, "postrm", "purge")
     assert not aside.exists()
+
+
+SETTINGS = "etc/trading/ibgateway.env"
+LATER = "etc/trading/secrets/ibgateway.env"
+
+
+def checked(root: Path, **variables: str) -> str:
+    """Return what the check of the gateway says is missing."""
+    text = script(GATEWAY, "payload/usr/lib/trading-ibgateway/check")
+    done = subprocess.run(
+        ["/bin/sh", "-c", text.replace("/etc/trading", f"{root}/etc/trading")],
+        env={"PATH": SYSTEM_PATH, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert all(line.startswith("ibgateway: ") for line in done.stderr.splitlines()), done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["IBC_PATH=/srv/my ibc", ' IBC_PATH = "/srv/my ibc" ', "IBC_PATH=/x\nIBC_PATH='/srv/my ibc'"],
+)
+def test_the_check_reads_settings_and_runs_none(tmp_path: Path, line: str) -> None:
+    laid_out(tmp_path, SETTINGS)
+    ran_by_it = tmp_path / "ran"
+    (tmp_path / SETTINGS).write_text(
+        f"JAVA_TOOL_OPTIONS=-Xmx768m -Dfoo\n{line}\n#IBC_PATH=/no\nIBC_PATH2=/no\n"
+        f"TWS_PATH=$(touch {ran_by_it})\nTWS_MAJOR_VRSN=\n"
+    )
+    said = checked(tmp_path, IBC_PATH="/of/another")
+    assert "/srv/my ibc/scripts/ibcstart.sh is missing" in said
+    assert f"$(touch {ran_by_it})/ibgateway/1030/jars is missing" in said
+    assert f"{tmp_path}/etc/trading/secrets/ibc.ini is missing" in said
+    assert not ran_by_it.exists()
+
+
+def test_the_check_takes_what_systemd_gave_to_the_service(tmp_path: Path) -> None:
+    laid_out(tmp_path, SETTINGS, LATER)
+    (tmp_path / SETTINGS).write_text("TWS_PATH=/first\nIBC_PATH=/first\n")
+    (tmp_path / LATER).write_text("TWS_PATH=/later")
+    said = checked(tmp_path, INVOCATION_ID="1", IBC_PATH="/service")
+    assert "/later/ibgateway/1030/jars is missing" in said
+    assert "/service/scripts/ibcstart.sh is missing" in said
+    assert "/first/scripts/ibcstart.sh is missing" in checked(tmp_path, IBC_PATH="/service")
+
+
+def test_the_check_knows_what_is_usual_where_nothing_is_written(tmp_path: Path) -> None:
+    said = checked(tmp_path)
+    assert "ibgateway: /opt/ibgateway/1030/jars is missing" in said
+    assert "ibgateway: /opt/ibc/scripts/ibcstart.sh is missing" in said
