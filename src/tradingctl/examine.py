@@ -74,6 +74,9 @@ class Examination:
             state.put_aside and state.active in ("inactive", "failed") and not self.ran
         ):
             return self._verdict(Result.SKIPPED, reason=f"{state.put_aside} by the administrator")
+        # No release brings its code, so none is to be taken back for it.
+        if not self.component.commit and _hidden(state):
+            return self._verdict(Result.SKIPPED, reason=f"hidden by {state.fragment}")
         if self.denied and state.active == "inactive":
             return self._verdict(Result.SKIPPED, reason="policy-rc.d forbids to start it")
         # A service may end with an error when it is stopped.
@@ -153,7 +156,7 @@ class Examination:
                 state.load or "nothing",
                 f"systemctl daemon-reload && systemctl status {service(self.unit.name)}",
             )
-        elif not state.fragment.startswith(UNIT_FOLDERS):
+        elif _hidden(state):
             yield Finding(
                 "unit file",
                 f"/lib/systemd/system/{service(self.unit.name)}",
@@ -312,3 +315,8 @@ class Examination:
             if any(self._answer(check, 2.0)):
                 self.server.clock.sleep(INTERVAL)
                 yield from self._answer(check, 2.0)
+
+
+def _hidden(state: UnitState) -> bool:
+    """Return whether a unit file of the administrator's is in force, not the packaged one."""
+    return state.load == "loaded" and not state.fragment.startswith(UNIT_FOLDERS)

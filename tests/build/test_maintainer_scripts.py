@@ -380,3 +380,32 @@ def test_the_check_knows_what_is_usual_where_nothing_is_written(tmp_path: Path) 
     said = checked(tmp_path)
     assert "ibgateway: /opt/ibgateway/1030/jars is missing" in said
     assert "ibgateway: /opt/ibc/scripts/ibcstart.sh is missing" in said
+
+
+GATEWAY_UNIT = "etc/systemd/system/ibgateway.service"
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_removal_stops_the_gateway_and_none_that_was_laid_out_by_hand(
+    tmp_path: Path, by_hand: bool
+) -> None:
+    laid_out(tmp_path, *[GATEWAY_UNIT] * by_hand)
+    said = tmp_path / "said"
+    with_programs(tmp_path, **{"deb-systemd-invoke": f'echo "$@" > {said}'})
+    ran(tmp_path, GATEWAY, "prerm", "remove")
+    assert said.exists() is not by_hand
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_purge_leaves_a_gateway_that_was_laid_out_by_hand(tmp_path: Path, by_hand: bool) -> None:
+    login = "etc/trading/secrets/ibc.ini"
+    laid_out(tmp_path, SETTINGS, login, f"{login}.before-restore-{STAMP}")
+    laid_out(tmp_path, *[GATEWAY_UNIT] * by_hand)
+    link = tmp_path / "etc/systemd/system/multi-user.target.wants/ibgateway.service"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(f"/{GATEWAY_UNIT}" if by_hand else "/lib/systemd/system/ibgateway.service")
+    with_programs(tmp_path, "ln", "mkdir", **{"deb-systemd-helper": f"exec rm -f {link}"})
+    said = purged(tmp_path, GATEWAY)
+    assert link.is_symlink() is by_hand
+    assert ("its settings in" in said) is by_hand
+    assert left(tmp_path) == ({GATEWAY_UNIT, SETTINGS, login} if by_hand else set())

@@ -80,6 +80,14 @@ def test_a_unit_file_of_the_administrator_hides_ours(machine: Machine) -> None:
     assert found.next_command.startswith(f"mv /etc/systemd/system/{NAME}.service")
 
 
+def test_one_whose_code_no_release_brings_is_skipped_where_it_is_hidden(machine: Machine) -> None:
+    machine.healthy(stream(commit=""))
+    hidden = f"/etc/systemd/system/{NAME}.service"
+    states(machine, {"FragmentPath": hidden, "ActiveState": "failed"})
+    (found,) = verify(machine.server, read_inventory(machine.paths)).units
+    assert (found.result, found.reason) == (Result.SKIPPED, f"hidden by {hidden}")
+
+
 def test_a_unit_that_systemd_does_not_know_has_failed(machine: Machine) -> None:
     machine.healthy(stream())
     states(machine, {"LoadState": "not-found"})
