@@ -125,6 +125,15 @@ def test_nobody_asked_it_is_staging_and_one_command_makes_it_production(
         assert machine.read(ENVIRONMENT) == "TRADING_ENVIRONMENT=dev\n", "a word of his own stays"
         assert "treated as staging" in tradingctl(machine, "status").stdout
 
+        # A copy of a production machine, on which the file was deleted.
+        tradingctl(machine, "environment", "production")
+        reconfigure(machine)
+        assert answer(machine) == "production"
+        machine.run("rm", ENVIRONMENT)
+        apt(machine, "install", "--reinstall", COMMON)
+        assert machine.run("test", "-e", ENVIRONMENT, check=False).returncode == 1
+        assert answer(machine) == "staging"
+
 
 def test_tree_laid_out_by_hand_that_says_production_is_believed(
     os_base: Path, slim: Project

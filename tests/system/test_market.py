@@ -151,6 +151,13 @@ def test_timers_are_there_and_disabled_until_wanted(trader: Machine) -> None:
         assert trader.systemctl_show(timer)["ActiveState"] == "active"
     assert_healthy(trader)
 
+    apt(trader, "remove", "--allow-remove-essential", *PACKAGES)
+    assert trader.sh("systemctl list-timers --all 'trading-market-*' --no-legend").stdout == ""
+    install_stack(trader)
+    for timer in TIMERS:
+        assert trader.systemctl_show(timer)["ActiveState"] == "active"
+    assert_healthy(trader)
+
 
 def test_close_stops_and_open_starts_what_trades(trader: Machine) -> None:
     trader.run("systemctl", "mask", "--now", "marketdata-stream")
