@@ -7,9 +7,11 @@ from collections.abc import Collection, Sequence
 from tradingctl import credentials, state, systemd
 from tradingctl.account import find_account
 from tradingctl.adopt import installation
+from tradingctl.deploy import beforehand
 from tradingctl.deploy.store import dropped_units
 from tradingctl.description import Component, Unit
 from tradingctl.generations import Generations
+from tradingctl.inventory import service
 from tradingctl.market.resting import resting_units
 from tradingctl.server import Server
 
@@ -82,12 +84,17 @@ def start_units(server: Server, component: Component, active: Collection[str] = 
     """Start a component's units in order; ``active`` are disabled ones that are started as well.
 
     Those that rest until the market opens stay stopped: whoever verifies the release starts them,
-    and stops them again.
+    and stops them again. So do those that send orders and were stopped before the installation.
     """
-    resting = resting_units(server)
+    resting, stopped = resting_units(server), beforehand.stopped(server.paths)
     units = []
     for unit in _in_order(component):
-        if unit.name.removesuffix(".service") in resting:
+        if unit.name in stopped:
+            server.warn(
+                f"note: {unit.name} was stopped before and is not started;"
+                f" to start it: systemctl start {service(unit.name)}"
+            )
+        elif unit.name.removesuffix(".service") in resting:
             server.warn(f"note: {unit.name} rests until the market opens, not starting it")
         else:
             units.append(unit)

@@ -43,8 +43,8 @@ class Examination:
     to, ``denied`` whether policy-rc.d forbids to start the unit, ``resting`` whether it is stopped
     while the market is closed, ``by_hand`` whether what was installed by hand is in service in its
     place, given back to be so, ``ran`` whether it ran before what is verified although it is
-    disabled. ``refused`` is the result of a unit that is not to send orders on
-    this machine.
+    disabled, ``stopped`` whether it was stopped before and is to stay so. ``refused`` is the result
+    of a unit that is not to send orders on this machine.
     """
 
     server: Server
@@ -58,6 +58,7 @@ class Examination:
     resting: bool = False
     by_hand: bool = False
     ran: bool = False
+    stopped: bool = False
     refused: Result = Result.DEGRADED
     notes: list[str] = field(default_factory=list)
     _first: UnitState | None = None
@@ -84,6 +85,10 @@ class Examination:
             return self._verdict(Result.SKIPPED, reason="stopped until the market opens")
         if finding := order_finding(self.server, self.component, self.unit, state):
             return self._verdict(self.refused, (finding,))
+        if self.stopped and state.active in ("inactive", "failed"):
+            start = f"systemctl start {service(self.unit.name)}"
+            reason = f"was stopped before and is not started; to start it: {start}"
+            return self._verdict(Result.SKIPPED, reason=reason)
         try:
             for finding in (*self._fragment(state), *self._versions()):
                 raise _BadError(finding)

@@ -138,6 +138,16 @@ class Paths:
         return self.run / "ran-disabled"
 
     @property
+    def left_stopped(self) -> Path:
+        """The units that an installation leaves stopped, because they were before."""
+        return self.run / "left-stopped"
+
+    @property
+    def left_down(self) -> Path:
+        """The units that send orders and that an installation left down which was given up."""
+        return self.run / "left-down"
+
+    @property
     def blocked(self) -> Path:
         """The apt preferences that keep releases away which failed or were gone back from."""
         return self.root / "etc/apt/preferences.d/traderunner-blocked.pref"

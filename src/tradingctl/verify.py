@@ -23,12 +23,14 @@ def verify(
     names: Sequence[str] = (),
     resting: Collection[str] = (),
     refused: Result = Result.DEGRADED,
+    stopped: Collection[str] = (),
 ) -> Verification:
     """Return the result for the units that ``names`` mean, examined at the same time.
 
     Units in ``resting`` may be stopped; not so for who has started them to see whether they run.
     ``refused`` is the result of one that is kept from sending orders on this machine: no release is
     taken back for what the administrator wrote, but who asks whether everything runs is told so.
+    Units in ``stopped`` are passed over while they do not run: an installation left them so.
     Raises TradingError for an unknown name and when systemd or dpkg do not answer.
     """
     began = server.clock.now()
@@ -57,6 +59,7 @@ def verify(
             resting=unit.name.removesuffix(".service") in resting,
             by_hand=installation.by_hand(server, component),
             ran=unit.name in ran,
+            stopped=unit.name in stopped,
         ).verdict()
 
     verdicts = tuple(for_each(examine, chosen))

@@ -41,7 +41,14 @@ def add_commands(commands: Commands) -> None:
         help="the last N (default: %(default)s)",
     )  # fmt: skip
     commands.add("recover", "bring an installation that was cut short to a good end", _recover)
-    commands.add("gate", "start and verify the stack, for the postinst of traderunner-stack", _gate)
+    asked = commands.add(
+        "gate", "start and verify the stack, for the postinst of traderunner-stack", _gate
+    )
+    asked.add_argument(
+        "--triggered",
+        action="store_true",
+        help="start nothing, unless a release is being installed",
+    )
     hooked = commands.add("hook", "for apt, dpkg and the boot, which call it by themselves", _hook)
     hooked.add_argument(
         "name", choices=("pre-install", "unpack", "configure", "post-invoke", "boot")
@@ -86,7 +93,7 @@ def _recover(server: Server, arguments: argparse.Namespace) -> int:
 
 def _gate(server: Server, arguments: argparse.Namespace) -> int:
     server.require_root("gate")
-    return gate(server, read_inventory(server.paths))
+    return gate(server, read_inventory(server.paths), arguments.triggered)
 
 
 def _hook(server: Server, arguments: argparse.Namespace) -> int:

@@ -1,9 +1,12 @@
-"""Disabled services that ran before an installation: it has to leave them running as the others.
+"""What ran before an installation and what did not, where that is not to be seen afterwards.
 
 A disabled unit that does not run is the administrator's wish, or the work of the release under
-test; which of the two, only who looked before knows. It is forgotten at the next boot, which does
-not start such units, and where an installation is given up: what the administrator stops while it
-is, nothing may start.
+test; which of the two, only who looked before knows. One that ran has to be left running as the
+others. It is forgotten at the next boot, which does not start such units, and where an installation
+is given up: what the administrator stops while it is, nothing may start.
+
+A unit that sends orders and was stopped stays stopped: it would send what was queued since, at
+prices that nobody had in mind. The next boot, which starts it, forgets that as well.
 """
 
 from __future__ import annotations
@@ -11,11 +14,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection
+from pathlib import Path
 
 from tradingctl import systemd
 from tradingctl.errors import TradingError
 from tradingctl.files import write_whole
 from tradingctl.inventory import read_inventory
+from tradingctl.market.resting import resting_units
+from tradingctl.order_safety import CONDITION
 from tradingctl.paths import Paths
 from tradingctl.server import Server
 
@@ -32,21 +38,77 @@ def look(server: Server) -> set[str]:
     return set()
 
 
+def look_for_stopped(server: Server) -> set[str]:
+    """Return the units that send orders and were stopped, not by an installation given up."""
+    return _down(server) - _read(server.paths.left_down)
+
+
+def _down(server: Server) -> set[str]:
+    """Return the units that send orders, ran in this boot, or were not allowed to, and do not run.
+
+    One that failed, or that never came to its start, nobody has stopped. What rests is started, and
+    stopped again, by whoever verifies.
+    """
+    with contextlib.suppress(TradingError):
+        if not systemd.absence(server):
+            units = [unit for _, unit in read_inventory(server.paths).units()]
+            names = [unit.name for unit in units if unit.sends_orders]
+            states = systemd.show(server.runner, names)
+            resting = resting_units(server) if names else ()
+            return {
+                name
+                for name, state in states.items()
+                if state.active == "inactive"
+                and not state.put_aside
+                and (state.since or state.result == CONDITION)
+                and name.removesuffix(".service") not in resting
+            }
+    return set()
+
+
 def note(paths: Paths, names: Collection[str]) -> None:
-    """Write them down for the installation that begins. Raises OSError."""
-    if names:
-        paths.ran_disabled.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        write_whole(paths.ran_disabled, json.dumps(sorted(names)) + "\n", 0o644)
+    """Write down disabled units for the installation that begins. Raises OSError."""
+    _write(paths.ran_disabled, names)
+
+
+def note_stopped(paths: Paths, names: Collection[str]) -> None:
+    """Write down what is to stay stopped. Raises OSError."""
+    _write(paths.left_stopped, names)
 
 
 def noted(paths: Paths) -> set[str]:
-    """Return the units that were written down for the installation under way."""
-    try:
-        return set(json.loads(paths.ran_disabled.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return set()
+    """Return the disabled units that were written down for the installation under way."""
+    return _read(paths.ran_disabled)
+
+
+def stopped(paths: Paths) -> set[str]:
+    """Return the units that were stopped before the installation under way, and stay so."""
+    return _read(paths.left_stopped)
+
+
+def give_up(server: Server) -> None:
+    """Note that the installation was given up. Raises OSError.
+
+    What it left down is not what somebody stopped; the next one starts it.
+    """
+    server.paths.ran_disabled.unlink(missing_ok=True)
+    _write(server.paths.left_down, _down(server) - stopped(server.paths))
 
 
 def forget(paths: Paths) -> None:
-    """Forget them: the installation has ended, or was given up. Raises OSError."""
-    paths.ran_disabled.unlink(missing_ok=True)
+    """Forget everything: the installation has ended. Raises OSError."""
+    for path in (paths.ran_disabled, paths.left_stopped, paths.left_down):
+        path.unlink(missing_ok=True)
+
+
+def _write(path: Path, names: Collection[str]) -> None:
+    if names:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_whole(path, json.dumps(sorted(names)) + "\n", 0o644)
+
+
+def _read(path: Path) -> set[str]:
+    try:
+        return set(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return set()

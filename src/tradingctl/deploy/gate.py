@@ -7,18 +7,23 @@ work. What it marks is read when dpkg has ended.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from tradingctl import systemd
 from tradingctl.activate import activate
 from tradingctl.adopt import installation
-from tradingctl.deploy import store, transaction
+from tradingctl.deploy import beforehand, store, transaction
 from tradingctl.deploy.accept import accept
+from tradingctl.deploy.admission import OPTIONAL
 from tradingctl.deploy.history import record
 from tradingctl.deploy.lastgood import read_last_good
 from tradingctl.deploy.rollback import is_rollback
-from tradingctl.deploy.transaction import DPKG, State
+from tradingctl.deploy.transaction import DPKG, State, Transaction
+from tradingctl.description import Unit
 from tradingctl.errors import TradingError
 from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory, service
+from tradingctl.market.resting import resting_units
 from tradingctl.market.session import resume_closed
 from tradingctl.report import finding_lines, verification_text
 from tradingctl.server import Server
@@ -28,10 +33,12 @@ from tradingctl.verify import ran_before, skip_reason, verify
 JOURNAL_LINES = 20
 
 
-def gate(server: Server, inventory: Inventory) -> int:
+def gate(server: Server, inventory: Inventory, triggered: bool = False) -> int:
     """Return 0 when the release is good or cannot be verified here, 1 when it failed.
 
-    A check that fails while the machine goes down is no verdict: nothing is marked.
+    Where it is only ``triggered``, and not by a release that is being installed, what does not run
+    stays so, as a worker that somebody has stopped: only what runs is verified then. A check that
+    fails while the machine goes down is no verdict: nothing is marked.
 
     Raises TradingError when the descriptions, systemd or dpkg are of no use.
     """
@@ -50,12 +57,20 @@ def gate(server: Server, inventory: Inventory) -> int:
     ]
     if reason := skip_reason(server, units):
         return _skipped(server, inventory, reason)
+    down: set[str] = set()
     try:
-        # An attempt of a gate that failed may be lost already to a cause that is gone meanwhile.
         pending = transaction.current(server.paths)
-        afresh = pending is not None and pending.state in (State.FAILED, State.STUCK)
-        systemd.start(server, units, forced=ran_before(server, inventory), afresh=afresh)
-        found = verify(server, inventory)
+        if triggered and not _installing(pending):
+            resting = resting_units(server)
+            down = _down(server, units, resting)
+            found = verify(server, inventory, resting=resting, stopped=down)
+        else:
+            # An attempt of a gate that failed may be lost already to a cause that is gone since.
+            afresh = pending is not None and pending.state in (State.FAILED, State.STUCK)
+            stopped = beforehand.stopped(server.paths)
+            started = [unit for unit in units if unit.name not in stopped]
+            systemd.start(server, started, forced=ran_before(server, inventory), afresh=afresh)
+            found = verify(server, inventory, stopped=stopped)
     except BaseException:
         resume_closed(server, inventory)
         raise
@@ -73,13 +88,37 @@ def gate(server: Server, inventory: Inventory) -> int:
         )
         return 1
     if found.result is Result.FAILED:
+        # Whoever tries again, be it dpkg --configure -a, starts none of them either.
+        beforehand.note_stopped(server.paths, down | beforehand.stopped(server.paths))
         _failed(server, inventory, found)
         return 1
-    accept(server, inventory, found)
+    if not down:
+        accept(server, inventory, found)
+    if pending is None:
+        beforehand.forget(server.paths)
     installation.accepted(server)
     transaction.mark(server, State.VERIFIED)
     record(server, "verified", inventory.release, found.result.value, versions=_versions(inventory))
     return 0
+
+
+def _installing(pending: Transaction | None) -> bool:
+    """Return whether a transaction installs what a release depends on."""
+    if pending is None or pending.state is State.STUCK:
+        return False
+    return not pending.incoming.keys() <= set(OPTIONAL)
+
+
+def _down(server: Server, units: Sequence[Unit], resting: Collection[str]) -> set[str]:
+    """Return the units that could run and do not."""
+    states = systemd.show(server.runner, [unit.name for unit in units])
+    return {
+        name
+        for name, state in states.items()
+        if state.active in ("inactive", "failed")
+        and not state.put_aside
+        and name.removesuffix(".service") not in resting
+    }
 
 
 def _why_skipped(found: Verification) -> str:

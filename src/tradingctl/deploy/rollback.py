@@ -130,10 +130,15 @@ def _verified(server: Server, stale: list[str]) -> Verification:
     for component in reversed(ours):
         if component.package in stale:
             active |= stop_units(server, component)
-    units = [unit for component, unit in inventory.units() if component in ours]
+    stopped = beforehand.stopped(server.paths)
+    units = [
+        unit
+        for component, unit in inventory.units()
+        if component in ours and unit.name not in stopped
+    ]
     try:
         systemd.start(server, units, forced=active)
-        found = verify(server, inventory)
+        found = verify(server, inventory, stopped=stopped)
         server.warn(verification_text(found))
     finally:
         resume_closed(server, inventory)

@@ -15,6 +15,7 @@ from enum import StrEnum
 from tradingctl import systemd
 from tradingctl.adopt import installation
 from tradingctl.deploy import beforehand, store, transaction
+from tradingctl.deploy.admission import OPTIONAL
 from tradingctl.deploy.blocks import Block
 from tradingctl.deploy.history import record
 from tradingctl.deploy.keptkeys import require_kept
@@ -86,7 +87,10 @@ def _no_gate(pending: Transaction, states: Mapping[str, PackageState]) -> bool:
 
 def _ask_gate(server: Server, pending: Transaction) -> Transaction:
     """Ask the gate of the release that is installed now, and return what it made of the record."""
-    outcome = server.runner.run(["tradingctl", "gate"], timeout=DPKG_SECONDS, extra={HELD: "true"})
+    command = ["tradingctl", "gate"]
+    if pending.incoming.keys() <= set(OPTIONAL):
+        command += ["--triggered"]  # nothing of the stack was exchanged, nothing is started
+    outcome = server.runner.run(command, timeout=DPKG_SECONDS, extra={HELD: "true"})
     server.warn(outcome.errors.rstrip() or outcome.said)
     now = transaction.current(server.paths) or pending
     return now if outcome.code == 0 else replace(now, detail=f"{outcome}: {outcome.said}")
@@ -309,7 +313,7 @@ def _give_up(
         failure = ""  # nothing was said against the release that is left
     stuck = replace(now, state=State.STUCK, check=now.check or failure, detail=why)
     transaction.save(server.paths, stuck)
-    beforehand.forget(server.paths)
+    beforehand.give_up(server)
     record(server, "rollback-failed", pending.release, why, pending.check)
     server.warn(stuck_text(server, stuck))
     return Ending.GIVEN_UP

@@ -118,11 +118,12 @@ def begin(server: Server, transaction: Transaction) -> None:
         ignore=shutil.ignore_patterns("__pycache__"),
     )
     os.sync()  # a program that a power cut made empty could not go back
-    ran = beforehand.look(server)
+    ran, stopped = beforehand.look(server), beforehand.look_for_stopped(server)
     end(server.paths)
     new.rename(folder)
     save(server.paths, transaction)
     beforehand.note(server.paths, ran)
+    beforehand.note_stopped(server.paths, stopped)
 
 
 def save(paths: Paths, transaction: Transaction) -> None:

@@ -115,6 +115,15 @@ def test_a_unit_that_rests_until_the_market_opens_is_not_started(shipped: Machin
     assert steps(shipped) == ["systemctl daemon-reload"]
 
 
+def test_a_unit_that_was_stopped_before_the_installation_is_not_started(shipped: Machine) -> None:
+    shipped.write("run/trading/left-stopped", f'["{NAME}"]')
+    assert activated(shipped) == 0
+    assert steps(shipped)[-1] == f"deb-systemd-invoke stop {UNIT}"
+    assert (
+        f"note: {NAME} was stopped before and is not started; to start it: systemctl start {UNIT}\n"
+    ) in shipped.err.getvalue()
+
+
 def test_services_start_although_nobody_can_hear_of_it(shipped: Machine) -> None:
     two = stream(units=(stream_unit(), stream_unit(name="board", order=20)))
     shipped.describe(two)

@@ -230,6 +230,8 @@ class World:
     backed_up: list[Component] = field(default_factory=list)
     """The components whose databases were backed up last."""
     verified_at: datetime = datetime(2026, 11, 24, tzinfo=UTC)
+    senders: bool = False
+    """Whether the services of what is published send orders."""
     unsigned: str = ""
     """Why what arrives is not to be trusted; packages of the model have no signatures."""
 
@@ -262,7 +264,9 @@ class World:
         """The server as the commands take it."""
         return self.machine.server
 
-    def _verify(self, server: Server, inventory: Inventory) -> Verification:
+    def _verify(
+        self, server: Server, inventory: Inventory, **passed_over: Collection[str]
+    ) -> Verification:
         self.asked.append(inventory.release)
         if self.skip:
             return Verification(inventory.release, reason=self.skip)
@@ -314,7 +318,7 @@ class World:
         return found
 
     def _description(self, name: str, version: str) -> str:
-        units = (stream_unit(name=name),)
+        units = (stream_unit(name=name, sends_orders=self.senders),)
         text = stream(name=name, package=name, version=version, release=version,
                       units=units, secrets=()).to_json()  # fmt: skip
         return json.dumps({**json.loads(text), "new": True}) if version in self.worded else text

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
-from tests.unit.tradingctl.fakes import VERSION, Machine, stream, unit_state
+from tests.unit.tradingctl.fakes import VERSION, Machine, stream, stream_unit, unit_state
 
 from tradingctl.cli import main
 from tradingctl.deploy.gate import gate
@@ -21,9 +21,9 @@ STACK = Stack("traderunner-stack", "2026.11.23.1", "2026.11.23.1", {NAME: VERSIO
 EARLIER = LastGood("2026.11.20.1", "2026.11.20.1", {NAME: "2026.11.20.1+g1~deb12"}, "then", {})
 
 
-def gated(machine: Machine) -> tuple[int, str]:
+def gated(machine: Machine, *words: str) -> tuple[int, str]:
     machine.describe(stack=STACK)
-    code = main(["gate"], machine.server)
+    code = main(["gate", *words], machine.server)
     assert machine.out.getvalue() == ""  # standard output may be debconf's
     return code, machine.err.getvalue()
 
@@ -105,7 +105,7 @@ def test_what_rests_is_stopped_again_when_nothing_can_be_verified(machine: Machi
 def test_what_rests_is_stopped_again_whatever_ends_the_verification(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    def ends(*_: object) -> None:
+    def ends(*_: object, **__: object) -> None:
         raise error
 
     machine.healthy(stream())
@@ -240,3 +240,52 @@ def test_a_record_that_cannot_be_read_does_not_hide_the_failure(machine: Machine
     assert code == 1
     assert "last-good.json: cannot be read" in said
     assert "next: journalctl" in said
+
+
+@pytest.mark.parametrize("active", ["inactive", "failed"])
+@pytest.mark.parametrize("incoming", [None, {"trading-ibgateway": "1"}])
+def test_a_trigger_beside_a_release_starts_nothing(
+    machine: Machine, active: str, incoming: dict[str, str] | None
+) -> None:
+    units = (stream_unit(), stream_unit(name="worker", order=20, port=0, sends_orders=True))
+    machine.healthy(stream(units=units))
+    machine.system.units["worker"] = [unit_state("worker", ActiveState=active)]
+    if incoming:
+        begin(machine.server, new_transaction(machine.server, "apt", "", {}, incoming))
+    code, said = gated(machine, "--triggered")
+    assert code == 0
+    assert "OK       marketdata-stream" in said
+    reason = "was stopped before and is not started; to start it: systemctl start worker.service"
+    assert f"SKIPPED  worker                 -   0.0 s  {reason}\n" in said
+    assert not machine.system.ran("systemctl start")
+    assert read_last_good(machine.paths) is None, "what does not run was not verified"
+
+
+def test_a_trigger_verifies_what_runs(machine: Machine) -> None:
+    machine.healthy(stream())
+    machine.write("run/trading/market-closed", '["worker"]')
+    assert gated(machine, "--triggered")[0] == 0
+    assert read_last_good(machine.paths)
+    assert not machine.system.ran("systemctl start")
+
+
+def test_a_trigger_of_a_component_that_is_installed_starts_it(machine: Machine) -> None:
+    machine.healthy(stream())
+    begin(machine.server, new_transaction(machine.server, "apt", "", {}, {NAME: VERSION}))
+    assert gated(machine, "--triggered")[0] == 0
+    assert machine.system.ran("systemctl start") == [f"systemctl start --no-block {NAME}.service"]
+
+
+def test_what_a_trigger_left_stopped_stays_so_when_dpkg_tries_again(machine: Machine) -> None:
+    failing(machine)
+    units = (stream_unit(), stream_unit(name="worker", order=20, port=0, sends_orders=True))
+    machine.describe(stream(units=units))
+    machine.system.units["worker"] = [unit_state("worker", ActiveState="inactive")]
+    bad = unit_state(NAME, ActiveState="activating", SubState="auto-restart", ExecMainStatus="1")
+    machine.system.units[NAME] = [bad]
+    assert gated(machine, "--triggered")[0] == 1
+    assert gated(machine)[0] == 1, "as by dpkg --configure -a"
+    assert machine.system.ran("systemctl start") == [f"systemctl start --no-block {NAME}.service"]
+    machine.system.units[NAME] = [unit_state(NAME)]
+    assert gated(machine)[0] == 0
+    assert not machine.paths.left_stopped.exists()

@@ -144,7 +144,7 @@ def test_a_disabled_service_that_ran_and_that_the_release_ends_runs_again(world:
     model = world._verify
     judged = []
 
-    def verify(server: Server, inventory: Inventory) -> Verification:
+    def verify(server: Server, inventory: Inventory, **_: object) -> Verification:
         judged.append((inventory.release, ran_before(server, inventory)))
         assert f"{STREAM}.service" in world.dpkg.ran("systemctl start")[-1]
         world.dpkg.units[STREAM] = ended if inventory.release == "2" else runs
