@@ -11,7 +11,7 @@ from tradingctl.deploy import beforehand
 from tradingctl.deploy.store import dropped_units
 from tradingctl.description import Component, Unit
 from tradingctl.generations import Generations
-from tradingctl.inventory import service
+from tradingctl.inventory import read_inventory, service
 from tradingctl.market.resting import resting_units
 from tradingctl.server import Server
 
@@ -34,6 +34,10 @@ def activate(server: Server, component: Component) -> None:
         previous = generations.active
         staged = generations.stage(component.version)
         code = staged or server.paths.generation(component.name, component.version)
+        everything = read_inventory(server.paths).components
+        # Another one may be in service by hand, or be refused to be taken over.
+        if not any(Generations(server.paths, each.name).hand_made for each in everything):
+            state.take_places(server.paths)
         state.make_directories(server.paths, component, account)
         credentials.ensure(server, component, account)
         for kept in state.link_tracked(server.paths, component, code, account):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from tradingctl.account import Account
@@ -23,8 +23,14 @@ may write there, and what it makes is the group's too."""
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
-def make_directories(paths: Paths, component: Component, account: Account) -> None:
-    """Make the state and log directories that are missing; raises OSError, TradingError."""
+def make_directories(
+    paths: Paths, component: Component, account: Account, taken_over: bool = True
+) -> None:
+    """Make the state and log directories that are missing, and give the others to ``account``.
+
+    Before everything is ``taken_over`` only those of root: who prepared another disk made them.
+    Those of somebody else may be in use by hand. Raises OSError, TradingError.
+    """
     top = paths.state / component.name
     top.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     wanted = [(top, state.path) for state in component.state]
@@ -32,9 +38,26 @@ def make_directories(paths: Paths, component: Component, account: Account) -> No
         paths.logs.mkdir(mode=0o755, parents=True, exist_ok=True)
         wanted.append((paths.logs / component.name, "."))
     for root, relative in wanted:
-        with _opened(root.parent, root.name, account) as folder:
+        with _opened(root.parent, root.name, account, None if taken_over else 0) as folder:
             for part in PurePosixPath(relative).parts:
                 folder.enter(part, SHARED)
+
+
+def shared_places(paths: Paths) -> list[Path]:
+    """Return the directories above all components' that are somebody's who is not root."""
+    found = [place for place in (paths.base, paths.logs) if place.is_dir()]
+    return [
+        place
+        for place in found
+        if not place.is_symlink() and place.stat().st_uid not in (0, os.geteuid())
+    ]
+
+
+def take_places(paths: Paths) -> None:
+    """Make them root's: who owns a directory can exchange what lies in it. Raises OSError."""
+    for place in shared_places(paths):
+        os.chown(place, os.geteuid(), os.getegid())
+        place.chmod(0o755)
 
 
 def link_tracked(paths: Paths, component: Component, tree: Path, account: Account) -> list[str]:
@@ -108,10 +131,14 @@ def _link_at(descriptor: int, name: str) -> str | None:
 class _Folder:
     """An open directory that one can go down from."""
 
-    def __init__(self, path: Path, descriptor: int, account: Account) -> None:
+    def __init__(
+        self, path: Path, descriptor: int, account: Account, owner: int | None = -1
+    ) -> None:
         self.path = path
         self.descriptor = descriptor
         self.account = account
+        self.owner = owner
+        """Whose directories are given to the account; None is everybody, -1 nobody."""
 
     def enter(self, name: str, mode: int = 0o750) -> None:
         """Go into the directory ``name``, which is made when missing."""
@@ -128,11 +155,21 @@ class _Folder:
                 f"ls -l {self.path}  # to have it on another disk, use a bind mount, not a link",
             ) from error
         if made:
-            os.fchown(below, self.account.uid, self.account.gid)
-            os.fchmod(below, mode)
+            self._give(below, mode)
+        elif self.owner in (None, os.fstat(below).st_uid):
+            # Not every file system has owners; whether the services can write they show themselves.
+            with suppress(OSError):
+                self._give(below, mode)
         os.close(self.descriptor)
         self.descriptor = below
         self.path /= name
+
+    def _give(self, descriptor: int, mode: int) -> None:
+        found = os.fstat(descriptor)
+        wanted = (self.account.uid, self.account.gid, mode)
+        if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != wanted:
+            os.fchown(descriptor, self.account.uid, self.account.gid)
+            os.fchmod(descriptor, mode)
 
     def link_at(self, name: str) -> str | None:
         return _link_at(self.descriptor, name)
@@ -145,8 +182,8 @@ class _Folder:
 
 
 @contextmanager
-def _opened(parent: Path, name: str, account: Account) -> Iterator[_Folder]:
-    folder = _Folder(parent, os.open(parent, os.O_RDONLY | os.O_DIRECTORY), account)
+def _opened(parent: Path, name: str, account: Account, owner: int | None = -1) -> Iterator[_Folder]:
+    folder = _Folder(parent, os.open(parent, os.O_RDONLY | os.O_DIRECTORY), account, owner)
     try:
         folder.enter(name)
         yield folder

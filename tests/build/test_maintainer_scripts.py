@@ -14,7 +14,7 @@ import pytest
 from tests.golden.trees import rendered
 
 from debstack.process import SYSTEM_PATH
-from debstack.render import templates_folder
+from debstack.render import render_one, templates_folder
 
 pytestmark = pytest.mark.build
 
@@ -409,3 +409,35 @@ def test_a_purge_leaves_a_gateway_that_was_laid_out_by_hand(tmp_path: Path, by_h
     assert link.is_symlink() is by_hand
     assert ("its settings in" in said) is by_hand
     assert left(tmp_path) == ({GATEWAY_UNIT, SETTINGS, login} if by_hand else set())
+
+
+def test_directories_of_an_installation_by_hand_keep_their_owner_and_mode(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text(
+        "root:x:0:0::/root:/bin/sh\ntrading:x:999:999::/:/bin/sh\n"
+    )
+    (tmp_path / "etc/group").write_text("root:x:0:\ntrading:x:999:\n")
+    data = "/var/lib/trading/web/data"
+    by_hand = ["opt/trading", "var/log/trading", data.lstrip("/")]
+    for each in by_hand:
+        (tmp_path / each).mkdir(parents=True)
+        (tmp_path / each).chmod(0o755)
+        os.chown(tmp_path / each, 1000, 1000)
+    directories = ["/var/lib/trading/web", data, "/var/log/trading/web"]
+    values = {"source": "web", "directories": directories}
+    texts = [render_one(f"{kind}/debian/tmpfiles", values) for kind in ("common", "component")]
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.conf").write_text(text)
+        program = ["systemd-tmpfiles", "--create", f"--root={tmp_path}"]
+        subprocess.run([*program, str(tmp_path / f"{number}.conf")], check=True)
+    for each in by_hand:
+        assert owned(tmp_path / each) == (1000, 1000, 0o755)
+    assert owned(tmp_path / "opt/trading/releases") == (0, 0, 0o755)
+    assert owned(tmp_path / "var/log/trading/web") == (999, 999, 0o750)
+
+
+def owned(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_uid, status.st_gid, status.st_mode & 0o7777

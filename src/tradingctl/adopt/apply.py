@@ -6,7 +6,9 @@ reversed by it, and then begun anew. Nothing is deleted.
 
 from __future__ import annotations
 
+import json
 import os
+import stat
 from pathlib import Path
 
 from tradingctl import state, systemd, tree
@@ -54,9 +56,10 @@ def carry_out(server: Server, inventory: Inventory, adoption: Adoption) -> Adopt
     caller reverses them.
     """
     account = find_account(server.paths)
+    _take_places(server, adoption)
     for component in inventory.components:
         if component.name in adoption.components:
-            state.make_directories(server.paths, component, account)
+            state.make_directories(server.paths, component, account, taken_over=False)
     checked = reloaded = closed = False
     for step in adoption.steps:
         if step.kind is not Kind.STOP and not checked:
@@ -79,6 +82,36 @@ def carry_out(server: Server, inventory: Inventory, adoption: Adoption) -> Adopt
     systemd.reload(server)
     tree.remove(server.paths.adoption / "settings")
     return record.set_state(server, adoption, State.ADOPTED)
+
+
+def _places_file(server: Server, adoption: Adoption) -> Path:
+    """Return the file that says to whom the directories above all components' belonged."""
+    return server.paths.adoption / "owners" / adoption.stamp / "places.json"
+
+
+def _take_places(server: Server, adoption: Adoption) -> None:
+    file = _places_file(server, adoption)
+    before = {server.paths.shown(each): each.stat() for each in state.shared_places(server.paths)}
+    if before and not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        rights = {
+            name: (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+            for name, found in before.items()
+        }
+        write_whole(file, json.dumps(rights) + "\n", 0o600)
+    state.take_places(server.paths)
+
+
+def give_places_back(server: Server, adoption: Adoption) -> None:
+    """Let the directories above all components' belong to whom they did. Raises OSError."""
+    file = _places_file(server, adoption)
+    if not file.exists():
+        return
+    for name, (uid, gid, mode) in json.loads(file.read_text(encoding="utf-8")).items():
+        place = server.paths.root / name.lstrip("/")
+        if place.is_dir() and not place.is_symlink():
+            os.chown(place, uid, gid)
+            place.chmod(mode)
 
 
 def _to_be_done_again(adoption: Adoption, step: Step) -> bool:

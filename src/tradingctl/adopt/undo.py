@@ -71,6 +71,7 @@ def give_back(
         lines += REVERSE[step.kind](server, adoption, step, stamp)
         if step.done:
             adoption = record.finished(server, adoption, step, step.note, done=False)
+    apply.give_places_back(server, adoption)
     adoption = _mask(server, inventory, adoption)
     apply.release(server, adoption)
     if not systemd.absence(server):

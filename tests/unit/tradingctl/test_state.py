@@ -72,3 +72,24 @@ def test_a_link_laid_in_roots_way_is_not_followed(machine: Machine, data: Path) 
     with pytest.raises(TradingError, match="cal is not a directory"):
         link(machine, **{"cal/nyse.csv": ""})
     assert not (outside / "nyse.csv").exists()
+
+
+@pytest.mark.parametrize("taken_over", [True, False])
+def test_directories_of_somebody_else_become_the_services_once_all_is_taken_over(
+    machine: Machine, taken_over: bool
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    account = Account(1, 1)
+    top = machine.root / "var/lib/trading/marketdata-stream"
+    (top / "data").mkdir(parents=True, mode=0o755)
+    os.chown(top / "data", 2, 2)
+    make_directories(machine.paths, stream(), account, taken_over)
+    # The one above was made by root, such as for another disk.
+    assert owned(top) == (1, 1, 0o750)
+    assert owned(top / "data") == ((1, 1, 0o2770) if taken_over else (2, 2, 0o755))
+
+
+def owned(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_uid, status.st_gid, status.st_mode & 0o7777

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -414,3 +416,55 @@ def test_the_record_says_what_each_step_is_for(world: World) -> None:
 
 def world_inventory(world: World) -> Inventory:
     return read_inventory(world.machine.paths)
+
+
+@pytest.fixture
+def places(world: World) -> list[Path]:
+    """Give the directories above all components', which belong to the administrator's account."""
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    paths = [world.machine.paths.base, world.machine.paths.logs]
+    for place in paths:
+        place.mkdir(parents=True, exist_ok=True)
+        os.chown(place, 1, 1)
+        place.chmod(0o2775)
+    return paths
+
+
+def rights(places: list[Path]) -> set[tuple[int, int, int]]:
+    return {(each.stat().st_uid, each.stat().st_gid, each.stat().st_mode) for each in places}
+
+
+def test_directories_above_are_roots_until_it_is_given_back(
+    world: World, places: list[Path]
+) -> None:
+    before = rights(places)
+    assert world.install() == 0, world.said
+    assert rights(places) == {(0, 0, 0o40755)}
+    assert world.run("adopt", "--undo", "--yes") == 0
+    assert rights(places) == before
+    # Configured once more, they leave it alone.
+    assert world.install() == 0, world.said
+    assert rights(places) == before
+
+
+def test_directories_above_stay_as_they_are_where_it_is_refused(
+    world: World, places: list[Path]
+) -> None:
+    before = rights(places)
+    other = replace(board(), name="other", package="other", units=(), state=())
+    world.old_database.write_bytes(world.old_database.read_bytes()[:4196] + b"\xff" * 5000)
+    assert world.install(other, api()) == 5, world.said
+    assert world.machine.paths.link("other").is_symlink(), "nothing of it was by hand"
+    assert rights(places) == before
+
+
+def test_directories_above_become_roots_where_nothing_is_by_hand(
+    world: World, places: list[Path]
+) -> None:
+    for name in (API, BOARD):
+        shutil.rmtree(world.machine.paths.base / name)
+    for name in (API, WORKER, DASHBOARD):
+        world.forget(name)
+    assert world.install(board()) == 0, world.said
+    assert rights(places) == {(0, 0, 0o40755)}
