@@ -55,13 +55,22 @@ def activate(server: Server, component: Component) -> None:
             # Of a unit whose file is gone dpkg's scripts know nothing, and its process ran on.
             stop_active(server, dropped_units(server.paths, component))
         try:
-            if staged:
-                generations.install(staged, component.version)
-            generations.flip(component.version)
+            going = runs_on(server, [component]) if running else ""
+            if not going:
+                if staged:
+                    generations.install(staged, component.version)
+                generations.flip(component.version)
         finally:
             # Also after a failure: the release that ran until now is still whole.
             if running:
                 start_units(server, component, active)
+        if going:
+            again = f"{way_to_stop(server, going)} && tradingctl activate {component.name}"
+            server.warn(
+                f"WARNING: {going} did not stop, so {component.name} {component.version} is not in"
+                f" service: what runs would have the code of two releases\n  next: {again}"
+            )
+            return
         code = server.paths.generation(component.name, component.version)
         state.prune_tracked(server.paths, component, code)
 
@@ -74,6 +83,26 @@ def stop_units(server: Server, component: Component) -> set[str]:
         if states[unit.name].load not in ("not-found", "masked") or unit.name in ran:
             systemd.stop(server, unit)
     return {name for name in ran if states[name].put_aside}
+
+
+def runs_on(server: Server, components: Sequence[Component]) -> str:
+    """Return the units that run although they were just stopped, for a command; empty for none.
+
+    As where policy-rc.d forbids it: deb-systemd-invoke does nothing then, and calls it success.
+    """
+    names = [unit.name for component in components for unit in component.units]
+    states = systemd.show(server.runner, names)
+    return " ".join(
+        service(name) for name in names if states[name].active in ("active", "activating")
+    )
+
+
+def way_to_stop(server: Server, names: str) -> str:
+    """Return the command after which units can be stopped that did not."""
+    policy = server.paths.policy
+    if policy.is_file():
+        return f"mv {policy} {policy}.off"
+    return f"systemctl kill -s KILL {names}"
 
 
 def stop_active(server: Server, units: Sequence[Unit]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tradingctl import systemd
-from tradingctl.activate import start_units, stop_active, stop_units
+from tradingctl.activate import runs_on, start_units, stop_active, stop_units, way_to_stop
 from tradingctl.adopt import installation
 from tradingctl.deploy import beforehand
 from tradingctl.deploy.accept import accept
@@ -90,7 +90,8 @@ def _stop_what_goes(server: Server, target: Inventory, plan: Plan) -> None:
 def switch(server: Server, target: Inventory, names: list[str], start: bool) -> None:
     """Point the links of the named components to their generations of ``target``.
 
-    With ``start`` their units are stopped meanwhile and started afterwards. Raises OSError.
+    With ``start`` their units are stopped meanwhile and started afterwards. Raises RollbackError,
+    and points no link, where one does not stop; OSError.
     """
     components = [target.component(name) for name in names]
     running = start and not systemd.absence(server)
@@ -98,6 +99,13 @@ def switch(server: Server, target: Inventory, names: list[str], start: bool) -> 
     if running:
         for component in reversed(components):
             active |= stop_units(server, component)
+        if going := runs_on(server, components):
+            for component in components:
+                start_units(server, component, active)
+            raise RollbackError(
+                f"{going} did not stop, and would have the code of two releases",
+                way_to_stop(server, going),
+            )
     for component in components:
         Generations(server.paths, component.name).flip(component.version)
     if running:

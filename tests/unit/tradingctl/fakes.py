@@ -79,7 +79,10 @@ def unit_state(name: str, **changed: str) -> dict[str, str]:
 
 @dataclass
 class FakeSystem:
-    """The programs of the server. ``units`` gives successive states, the last one stays."""
+    """The programs of the server. ``units`` gives successive states, the last one stays.
+
+    A unit that was stopped is inactive until it is started, unless it is in ``stubborn``.
+    """
 
     units: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     packages: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -87,6 +90,8 @@ class FakeSystem:
     codes: dict[str, int] = field(default_factory=dict)
     commands: list[list[str]] = field(default_factory=list)
     variables: list[dict[str, str]] = field(default_factory=list)
+    stopped: set[str] = field(default_factory=set)
+    stubborn: set[str] = field(default_factory=set)
     asked: int = 0
     running: str = "running"
     fed: bytes = b""
@@ -104,6 +109,11 @@ class FakeSystem:
         for start, code in self.codes.items():
             if line.startswith(start):
                 return Outcome(tuple(command), code, "", f"{command[0]} refused")
+        names = {word.removesuffix(".service") for word in command[2:]}
+        if line.startswith("deb-systemd-invoke stop"):
+            self.stopped |= names - self.stubborn
+        elif line.startswith(("systemctl start", "systemctl restart")):
+            self.stopped -= names
         if line.startswith("systemctl show"):
             return Outcome(tuple(command), 0, self._show(command[command.index("--") + 1 :]))
         if command[0] == "dpkg-query":
@@ -138,6 +148,8 @@ class FakeSystem:
             found = (
                 states[min(self.asked, len(states) - 1)] if states else {"LoadState": "not-found"}
             )
+            if name.removesuffix(".service") in self.stopped:
+                found = {**found, "ActiveState": "inactive"}
             blocks.append("".join(f"{key}={value}\n" for key, value in found.items()))
         self.asked += 1
         return "\n".join(blocks)

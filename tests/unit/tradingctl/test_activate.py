@@ -148,6 +148,28 @@ def test_where_no_systemd_runs_the_link_is_made_and_no_unit_is_touched(shipped: 
     assert steps(shipped) == []
 
 
+@pytest.mark.parametrize("policy", [True, False])
+def test_what_does_not_stop_keeps_its_code(shipped: Machine, policy: bool) -> None:
+    activated(shipped)
+    shipped.ship(NAME, {"app.py": "2"})
+    shipped.system.stubborn.add(NAME)
+    file = shipped.paths.policy
+    next_command = f"systemctl kill -s KILL {UNIT}"
+    if policy:
+        shipped.write("usr/sbin/policy-rc.d", "")
+        shipped.system.codes[str(file)] = 101
+        next_command = f"mv {file} {file}.off"
+    shipped.err.truncate(0)
+    assert activated(shipped, "2") == 0, "a postinst does not fail because a service is ill"
+    assert (shipped.paths.link(NAME) / "app.py").read_text() == "1"
+    said = shipped.err.getvalue()
+    assert f"WARNING: {UNIT} did not stop, so {NAME} 2 is not in service" in said
+    assert f"next: {next_command} && tradingctl activate {NAME}\n" in said
+    shipped.system.stubborn.clear()
+    assert activated(shipped, "2") == 0
+    assert (shipped.paths.link(NAME) / "app.py").read_text() == "2"
+
+
 def test_a_flip_that_fails_starts_what_ran_before(
     shipped: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from tests.unit.tradingctl.fakes import unit_state
 from tradingctl.deploy.rollback import FORCES, is_rollback, switch
 from tradingctl.deploy.store import inventory_of, kept_release
 from tradingctl.errors import RollbackError
+from tradingctl.generations import Generations
 from tradingctl.inventory import Inventory
 from tradingctl.server import Server
 
@@ -170,6 +171,18 @@ def test_all_stop_before_the_first_is_switched_and_start_after_the_last(world: W
     board = f"{BOARD}.service"
     assert steps(world) == [STOP, f"deb-systemd-invoke stop {board}",
                             f"systemctl start --no-block {board}", START]  # fmt: skip
+
+
+def test_where_a_unit_does_not_stop_no_link_is_moved_under_it(world: World) -> None:
+    assert world.apt("2", STREAM, BOARD) == 0
+    assert world.apt("3", STREAM, BOARD) == 0
+    world.dpkg.stubborn.add(STREAM)
+    world.dpkg.commands.clear()
+    assert world.tradingctl("rollback", "2") == 1
+    links = [Generations(world.machine.paths, name).active for name in (STREAM, BOARD)]
+    assert links == ["3", "3"]
+    assert f"{UNIT} did not stop, and would have the code of two releases" in world.said()
+    assert steps(world)[-2:] == [f"systemctl start --no-block {BOARD}.service", START]
 
 
 def test_a_program_knows_that_a_rollback_started_it(world: World) -> None:
