@@ -14,12 +14,15 @@ import pytest
 from tests.build.archive import RUNNER, make_apt
 from tests.build.channels import Keys, Shop, deb, make_keys
 
+from debstack.archive.plan import Plan
 from debstack.archive.suite import Publication
 from debstack.errors import ArchiveError, SigningError
 from debstack.log import Log
 from debstack.pipeline.each_suite import demand_no_failure
 
 pytestmark = pytest.mark.build
+
+PROMOTED_OR_PLANNED = pytest.mark.parametrize("plan", [False, True], ids=["real", "dry run"])
 
 
 @pytest.fixture(scope="module")
@@ -83,16 +86,21 @@ def test_every_target_has_suites_of_its_own(shop: Shop) -> None:
     assert shop.problems() == []
 
 
-@pytest.mark.parametrize("plan", [False, True])
+def promote(shop: Shop, number: int, *, plan: bool) -> Plan | Publication:
+    """Promote a release, or ask what that would do."""
+    channels, places = shop.channels, (shop.place("staging"), shop.place("prod"))
+    attempt = channels.plan_promote if plan else channels.promote
+    return attempt(f"2026.11.23.{number}", *places)
+
+
+@PROMOTED_OR_PLANNED
 def test_what_was_never_in_staging_is_not_promoted(shop: Shop, plan: bool) -> None:
     shop.publish(1)
     before = content(shop)
-    places = shop.place("staging"), shop.place("prod")
-    attempt = shop.channels.plan_promote if plan else shop.channels.promote
     with pytest.raises(
         ArchiveError, match=r"2026\.11\.23\.2 is not in bookworm-staging, which has"
     ):
-        attempt("2026.11.23.2", *places)
+        promote(shop, 2, plan=plan)
     assert content(shop) == before
 
 
@@ -103,14 +111,15 @@ def test_what_was_published_to_another_target_is_not_promoted(shop: Shop) -> Non
         shop.promote(2)
 
 
-def test_a_development_key_reaches_no_production_channel(shop: Shop) -> None:
+@PROMOTED_OR_PLANNED
+def test_a_development_key_reaches_no_production_channel(shop: Shop, plan: bool) -> None:
     shop.publish(1)
     before = content(shop)
     with pytest.raises(ArchiveError, match="these are development keys"):
-        replace(shop, development=True).promote(1)
+        promote(replace(shop, development=True), 1, plan=plan)
     marked = replace(shop.keys, prod=replace(shop.keys.prod, development=True))
     with pytest.raises(ArchiveError, match="these are development keys"):
-        replace(shop, keys=marked).promote(1)
+        promote(replace(shop, keys=marked), 1, plan=plan)
     assert content(shop) == before
 
 
@@ -130,7 +139,8 @@ def resigned(shop: Shop) -> Callable[[Path], None]:
     return replace_deb
 
 
-def test_a_package_that_is_not_what_was_published_is_not_promoted(shop: Shop) -> None:
+@PROMOTED_OR_PLANNED
+def test_a_package_that_is_not_what_was_published_is_not_promoted(shop: Shop, plan: bool) -> None:
     shop.publish(1)
     path = next(shop.tree.pool.rglob("feed_*.deb"))
     good = path.read_bytes()
@@ -138,7 +148,7 @@ def test_a_package_that_is_not_what_was_published_is_not_promoted(shop: Shop) ->
         change(path)
         before = content(shop)
         with pytest.raises((ArchiveError, SigningError), match=r"feed_.*\.deb"):
-            shop.promote(1)
+            promote(shop, 1, plan=plan)
         assert content(shop) == before
         path.write_bytes(good)
     assert not shop.promote(1).unchanged
