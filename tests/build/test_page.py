@@ -5,19 +5,23 @@ from __future__ import annotations
 import base64
 import functools
 import gzip
+import hashlib
 import http.server
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from debian.deb822 import Release
 from tests.build.archive import RUNNER, make_tree, packed
 from tests.build.channels import Shop, make_keys
 
@@ -55,9 +59,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 def built(shop: Shop, number: int) -> BuiltRelease:
     """Return a release whose feed accounts for itself; the third changes the stack alone."""
     name = f"2026.11.23.{number}"
+    stack = make_tree(shop.source, "traderunner-stack", f"{name}~deb12")
+    # No two releases are of the same size.
+    (stack / "usr/share/traderunner-stack/ballast").write_bytes(
+        hashlib.shake_256(name.encode()).digest(9_000 * number)
+    )
     debs = (
         feed(shop, number),
-        signed(shop, make_tree(shop.source, "traderunner-stack", f"{name}~deb12")),
+        signed(shop, stack),
         signed(shop, make_tree(shop.source, "traderunner-archive-keyring", f"{name}~deb12")),
     )
     commits = {"feed": COMMITS[number]}
@@ -159,6 +168,75 @@ def test_keys_checksums_and_channels_are_there(shop: Shop, reading: Reading) -> 
     listed = RUNNER.capture(["sha256sum", keyring]).text.split()[0]
     assert f"echo '{listed}  {keyring.name}' | sha256sum --check" in reading.text
     assert "in bookworm-prod since" in reading.text
+
+
+def test_chart_has_a_bar_for_each_release_as_long_as_it_is_large(shop: Shop) -> None:
+    text = (shop.tree.root / page.NAME).read_text()
+    bar = (
+        r'<span>([^<]+)</span><i style="width: ([\d.]+)%"></i><span class="number">([^<]+)</span>\n'
+    )
+    (chart,) = re.findall(rf'<div class="chart">\n((?:{bar})+)</div>', text)
+    sizes = {number: size(shop, number) for number in (3, 2, 1)}
+    assert sizes[3] > sizes[2] > sizes[1]
+    assert re.findall(bar, chart[0]) == [
+        (
+            f"2026.11.23.{n}",
+            f"{100 * each / sizes[3]:.1f}",
+            f"{each / 1000:.1f}\N{NO-BREAK SPACE}kB",
+        )
+        for n, each in sizes.items()
+    ]
+
+
+def size(shop: Shop, number: int) -> int:
+    """Return the bytes of a release's packages in the pool."""
+    pool = {path.name: path.stat().st_size for path in shop.tree.pool.rglob("*.deb")}
+    names = ("traderunner-stack", "traderunner-archive-keyring")
+    debs = [f"{name}_2026.11.23.{number}~deb12_amd64.deb" for name in names]
+    return sum(pool[deb] for deb in (*debs, f"feed_{VERSIONS[number]}_amd64.deb"))
+
+
+def test_packages_are_there_with_their_sizes(shop: Shop, reading: Reading) -> None:
+    text = " ".join(reading.text.split())
+    for path in shop.tree.pool.rglob("*.deb"):
+        name, version, _ = path.name.split("_")
+        assert f"{name} {version} {path.stat().st_size / 1000:.1f} kB" in text
+
+
+def test_dates_are_those_of_publication_and_of_the_signed_index(
+    shop: Shop, reading: Reading
+) -> None:
+    text = " ".join(reading.text.split())
+    since = {number: shop.at(number / 2).now for number in (1, 2, 3)}
+    channels = {1: "staging", 2: "prod staging", 3: "staging"}
+    for number, when in since.items():
+        assert f"2026.11.23.{number} {when:%Y-%m-%d} {channels[number]} in bookworm-" in text
+        assert f"in bookworm-staging since {minute(when)}" in text
+    promoted = shop.at(2).now
+    assert f"in bookworm-prod since {minute(promoted)}" in text
+    newest = {
+        "bookworm-staging": f"2026.11.23.3 3 releases {minute(since[3])}",
+        "bookworm-prod": f"2026.11.23.2 1 release {minute(promoted)}",
+    }
+    for suite, published in newest.items():
+        signed_index = Release((shop.tree.dist(suite) / "InRelease").read_text())
+        until = parsedate_to_datetime(signed_index["Valid-Until"])
+        assert f"{suite} {published}{minute(until)}" in text
+
+
+def minute(when: datetime) -> str:
+    """Return a time as the page has it."""
+    return f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+def test_style_loads_nothing(shop: Shop, reading: Reading) -> None:
+    text = (shop.tree.root / page.NAME).read_text()
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    inline = [attributes["style"] for _, attributes in reading.tags if attributes.get("style")]
+    assert len(inline) == 3
+    for rules in (style, *inline):
+        assert "url(" not in rules
+        assert "@import" not in rules
 
 
 def test_made_again_it_is_the_same_file(shop: Shop) -> None:
