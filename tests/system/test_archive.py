@@ -269,3 +269,44 @@ def test_what_is_too_old_or_was_replaced_is_refused(
     assert warm.index() == known != replayed.read_text()
     warm.apt("install", "feed")
     assert warm.installed()["feed"] == release(2, os_release)["feed"]
+
+
+@RELEASES_AND_TRANSPORTS
+def test_of_twelve_releases_those_that_are_kept_install_and_the_others_are_gone(
+    machine: Machine, shop: Shop, os_release: str, transport: str
+) -> None:
+    pinning = replace(shop, pinned=("2026.11.23.5",))
+    begun = pinning.at(-34)
+    for number in range(1, 13):
+        begun.at(number / 10).publish(number, os_release)
+    for number in (2, 3):
+        begun.at(2).promote(number, os_release)
+    going = [1, 4, 6, 7, 8, 9]
+    planned = {each.release for each in begun.at(3).channels.plan_retain(3) if not each.keep}
+    assert planned == {f"2026.11.23.{number}" for number in going}
+    before = pooled(shop)
+    for within_the_grace in (begun.at(3), begun.at(32)):
+        within_the_grace.channels.retain(3)
+        assert pooled(shop) == before
+    pinning.channels.retain(3)
+    pinning.channels.refresh(force=False)
+    gone = [release(number, os_release)["feed"] for number in going]
+    assert before - pooled(shop) == {
+        f"{name}_{version}_amd64.deb" for name in ("feed", "traderunner-stack") for version in gone
+    }
+
+    for channel, kept in (("staging", [2, 3, 5, 10, 11, 12]), ("prod", [2, 3])):
+        suite = f"{os_release}-{channel}"
+        client = Client(machine, "shop", suite, transport).trust(shop.tree.keyring(suite))
+        client.update()
+        for number in kept:
+            wanted = release(number, os_release)
+            exactly = [f"{name}={version}" for name, version in wanted.items()]
+            client.apt("install", "--allow-downgrades", *exactly)
+            assert client.installed() == wanted
+        said = client.apt("install", *(f"feed={version}" for version in gone), check=False)
+        assert re.findall(r"Version '(.+)' for 'feed' was not found", said.output) == gone
+
+
+def pooled(shop: Shop) -> set[str]:
+    return {path.name for path in shop.tree.pool.rglob("*.deb")}
