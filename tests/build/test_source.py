@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,15 +39,7 @@ def sources(built: BuiltProject) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def farm(sources: dict[str, Path]) -> Iterator[Machine]:
-    """Give a machine that has what the source packages say they need, and nothing of debstack."""
-    if missing := missing_requirements():
-        pytest.skip(f"no clean root here: {', '.join(missing)}")
-    needed = {name for dsc in sources.values() for name in _build_depends(dsc)}
-    folder = sources[SMALL].parent
-    # fakeroot: what sbuild installs wherever it builds.
-    root = base_root("bookworm", ("build-essential", "debhelper", "fakeroot", *sorted(needed)))
-    with Machine(root, binds={"/sources": folder}) as machine:
-        machine.chroot_run("useradd", "--create-home", "builder")
+    with _clean_root("bookworm", sources.values()) as machine:
         yield machine
 
 
@@ -84,6 +77,20 @@ def test_a_clean_root_without_a_network_gives_the_same_package(
     found = _as_builder(farm, f"sha256sum ~/{package}/*.deb")
     assert found.stdout.split()[0] == payload
     _as_builder(farm, f"rm -r ~/{package}")
+
+
+def test_another_release_of_debian_gives_the_package_that_was_built_for_it(
+    built: BuiltProject, tmp_path: Path
+) -> None:
+    project = built.project.fork(tmp_path / "p")
+    project.need("source", "--target", "trixie", SMALL)
+    (dsc,) = project.dist.glob("source/*/trixie/*.dsc")
+    with _clean_root("trixie", [dsc]) as machine:
+        (ours,) = project.need("build", "--target", "trixie", "--json", SMALL).document()
+        _as_builder(machine, f"{_unpack(dsc, SMALL)} && {BUILD}")
+        found = _as_builder(machine, f"sha256sum ~/{SMALL}/*.deb").stdout.split()
+    assert found[0] == ours["payload"]
+    assert found[1].endswith("~deb13_amd64.deb")
 
 
 @pytest.mark.parametrize(
@@ -193,6 +200,20 @@ def test_dpkg_source_unpacks_all_of_it(sources: dict[str, Path], tmp_path: Path)
         assert (folder / "debian/rules").stat().st_mode & 0o100
         assert (folder / "debstack-bookworm/src/debstack/__main__.py").is_file()
         assert (folder / "source").is_dir() == (package in PACKAGES[:3])
+
+
+@contextmanager
+def _clean_root(release: str, sources: Collection[Path]) -> Iterator[Machine]:
+    """Give a machine that has what source packages say they need, and nothing of debstack."""
+    if missing := missing_requirements():
+        pytest.skip(f"no clean root here: {', '.join(missing)}")
+    needed = {name for dsc in sources for name in _build_depends(dsc)}
+    (folder,) = {dsc.parent for dsc in sources}
+    # fakeroot: what sbuild installs wherever it builds.
+    root = base_root(release, ("build-essential", "debhelper", "fakeroot", *sorted(needed)))
+    with Machine(root, binds={"/sources": folder}) as machine:
+        machine.chroot_run("useradd", "--create-home", "builder")
+        yield machine
 
 
 def _unpack(dsc: Path, name: str) -> str:
