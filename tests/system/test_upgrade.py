@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from tests.system.handmade import invocations
 from tests.system.load import SERVICES, under_load
-from tests.system.machine import Snapshot
+from tests.system.machine import Machine, Snapshot
 from tests.system.project import Project
 from tests.system.rollback import assert_in_service, events, exists, kept
-from tests.system.stack import apt, install_stack, installed_server, tradingctl
+from tests.system.stack import (
+    apt,
+    assert_healthy,
+    install_stack,
+    installed_server,
+    rows,
+    tradingctl,
+)
 
 pytestmark = pytest.mark.system
 
 Releases = Callable[..., Project]
 LINK = "/opt/trading/automatictrader-api"
+BACKUPS = "/var/backups/trading"
+TICKS = "/var/lib/trading/marketdata-stream/data/market_data.db"
+
+
+def backups(machine: Machine) -> list[dict[str, Any]]:
+    """Return the backups, the newest first."""
+    listed = tradingctl(machine, "backup", "--list", "--json").stdout
+    found: list[dict[str, Any]] = json.loads(listed)["backups"]
+    return found
 
 
 @pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
@@ -28,6 +48,7 @@ def test_services_change_code_at_once_and_lose_no_row(
     with installed_server(installed_slim, project) as machine:
         project.publish()
         with under_load(machine) as load:
+            acknowledged = set(load.keys("intent"))
             install_stack(machine)
             load.wait_for_rows(5)
         record_property("upgrade", load.report())
@@ -39,6 +60,15 @@ def test_services_change_code_at_once_and_lose_no_row(
             assert len(answers.commits(service)) == 2, (
                 "each ran the old, then the new, and no other"
             )
+
+        # What it could have spoilt was backed up while everything went on.
+        (saved,) = (each for each in backups(machine) if each["kind"] == "upgrade")
+        assert saved["release"] == second
+        copy = f"{BACKUPS}/{saved['id']}/databases/automatictrader-api/data/automatictrader.db"
+        query = "SELECT idempotency_key AS key FROM order_intents"
+        held = {each["key"] for each in rows(machine, f"file:{copy}?immutable=1", query)}
+        assert acknowledged
+        assert acknowledged <= held
 
 
 def test_releases_and_their_code_are_kept_for_the_last_three_verified(
@@ -128,6 +158,49 @@ def test_too_little_room_is_a_veto_with_numbers(
         machine.run("rm", "/root/filler")
         install_stack(machine)
         assert_in_service(machine, project, project.releases[1])
+
+
+def test_database_that_cannot_be_backed_up_is_a_veto_and_its_restore_the_way_on(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("good2")
+    first, second = project.releases
+    with installed_server(installed_slim, project) as machine:
+        machine.run("systemctl", "stop", "trading-backup.timer")
+        damage_after_a_backup(machine)
+        project.publish()
+        ran, made = invocations(machine), backups(machine)
+        refused = install_stack(machine, check=False)
+        assert refused.returncode == 100
+        assert f"{TICKS} of component marketdata-stream is damaged: " in refused.output
+        assert "Unpacking" not in refused.output
+        assert invocations(machine) == ran, "no service was stopped"
+        assert_in_service(machine, project, first)
+        assert events(machine)[-1] == ("vetoed", second)
+        assert backups(machine) == made
+
+        (printed,) = re.findall(r"^  next: (.+)$", refused.output, re.MULTILINE)
+        shown = machine.sh(printed).stdout
+        assert shown.startswith(f"backup {made[0]['id']}, made at "), shown
+        machine.sh(printed.removesuffix(" --dry-run"))
+        assert_healthy(machine)
+        install_stack(machine)
+        assert_in_service(machine, project, second)
+        assert "upgrade" in {each["kind"] for each in backups(machine)}
+
+
+def damage_after_a_backup(machine: Machine) -> None:
+    """Spoil a page of a database, of a table that no service reads, and have all run as before."""
+    stream = "marketdata-stream.service"
+    machine.run("systemctl", "stop", stream)
+    sql = "CREATE TABLE old (x PRIMARY KEY); INSERT INTO old VALUES (randomblob(2000))"
+    machine.run("runuser", "-u", "trading", "--", "sqlite3", TICKS, sql)
+    machine.run("tradingctl", "backup")
+    (page,) = rows(machine, TICKS, "SELECT rootpage FROM sqlite_master WHERE name LIKE '%old_1'")
+    seek = page["rootpage"] - 1
+    machine.sh(f"dd if=/dev/urandom of={TICKS} bs=4096 seek={seek} count=1 conv=notrunc")
+    machine.run("systemctl", "start", stream)
+    assert_healthy(machine)
 
 
 @pytest.mark.parametrize("how", ["file", "variable"])
