@@ -129,6 +129,20 @@ def tradingctl(machine: Machine, *arguments: str, user: str = "root") -> Result:
     return command(machine, *words, check=False, timeout=APT_SECONDS)
 
 
+def at_terminal(machine: Machine, command: str, question: str, answer: str) -> str:
+    """Type a command at a terminal, and an answer once it asks; return what it showed.
+
+    CommandError if the command fails.
+    """
+    script = (
+        'cd "$(mktemp -d)"; mkfifo typed; exec 3<>typed;'
+        ' script -qfec "$1" shown <typed >/dev/null & asked=$!;'
+        ' until grep -qsF -- "$2" shown; do kill -0 $asked; sleep 0.1; done;'
+        ' printf "%s\\n" "$3" >&3; wait $asked; cat shown'
+    )
+    return machine.run("sh", "-euc", script, "sh", command, question, answer).stdout
+
+
 def assert_healthy(machine: Machine) -> None:
     """Assert that every service runs the installed release and is good."""
     verified = tradingctl(machine, "verify")

@@ -44,6 +44,7 @@ from tests.system.stack import (
     active_units,
     apt,
     assert_healthy,
+    at_terminal,
     install_stack,
     planned_intent,
     rows,
@@ -256,8 +257,9 @@ def test_purge_after_an_undo_leaves_everything_by_hand(hand_made: HandMade, slim
         before = look_at(machine)
         install_stack(machine)
         await_settled(machine)  # it holds dpkg's lock for a moment more
-        undone = tradingctl(machine, "adopt", "--undo", "--yes")
-        assert undone.returncode == 0, undone.output
+        shown = at_terminal(machine, "tradingctl adopt --undo", "Undo it? [y/N]", "yes")
+        assert "to take it over again: tradingctl adopt" in shown
+        await_by_hand(machine)
         # dpkg's helper knows the links that enable the units since then.
         packages = ["traderunner-stack", "automatictrader-api", "marketdata-stream", "traderunner"]
         apt(machine, "install", "--reinstall", *packages[1:])

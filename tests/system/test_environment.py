@@ -17,6 +17,7 @@ from tests.system.stack import (
     active_units,
     apt,
     assert_healthy,
+    at_terminal,
     install_stack,
     installed_server,
     last_good,
@@ -151,14 +152,8 @@ def test_administrator_at_a_terminal_is_asked_and_answers(
     with installed_server(installed_slim, slim) as machine:
         machine.write(ENVIRONMENT, "# mine\nTRADING_ENVIRONMENT=dev\n")
         dialogue = f"DEBIAN_FRONTEND=readline TERM=dumb dpkg-reconfigure {COMMON}"
-        machine.sh(
-            "mkfifo /root/answers; exec 3<>/root/answers;"
-            f" script -qfec '{dialogue}' /root/shown </root/answers & asked=$!;"
-            " until grep -q '^What this machine is' /root/shown; do sleep 0.1; done;"
-            " echo 2 >&3; wait $asked",
-            timeout=120,
-        )
-        assert "1. staging  2. production" in machine.read("/root/shown")
+        shown = at_terminal(machine, dialogue, "What this machine is", "2")
+        assert "1. staging  2. production" in shown
         assert machine.read(ENVIRONMENT) == "# mine\nTRADING_ENVIRONMENT=production\n"
         assert answer(machine) == "production"
 
