@@ -203,6 +203,7 @@ def test_release_that_fails_gives_everything_back(hand_made: HandMade, releases:
         assert_settings_in_force(machine)
 
 
+@pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
 def test_undo_after_a_day_loses_nothing(hand_made: HandMade, releases: Releases) -> None:
     project = releases("good2")
     with hand_made_server(hand_made, project) as machine:

@@ -49,6 +49,7 @@ def assert_taken_over(machine: Machine, project: Project) -> None:
         assert rows <= keys(machine, database)
 
 
+@pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
 def test_too_little_room(hand_made: HandMade, slim: Project) -> None:
     # In memory, of a size of its own: a full disk of this machine's would fail other tests.
     with hand_made_server(hand_made, slim, storage="memory", size="4G") as machine:
