@@ -91,7 +91,11 @@ def test_unpacking_that_runs_out_of_disk_is_taken_back(
         assert_in_service(machine, project, second)
 
 
-@pytest.mark.parametrize("moment", [UNPACK, CONFIGURE])
+@pytest.mark.parametrize(
+    ("os_release", "moment"),
+    [("bookworm", UNPACK), ("trixie", CONFIGURE)],
+    indirect=["os_release"],
+)
 def test_dpkg_that_is_killed_is_taken_back_by_the_same_command(
     installed_slim: Snapshot, releases: Releases, moment: str
 ) -> None:

@@ -84,6 +84,7 @@ def exists(machine: Machine, path: str) -> bool:
     return machine.run("test", "-e", path, check=False).returncode == 0
 
 
+@pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
 def test_remove_keeps_and_purge_leaves_the_data_and_backups_alone(
     os_base: Path, slim: Project
 ) -> None:

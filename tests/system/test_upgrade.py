@@ -203,7 +203,11 @@ def damage_after_a_backup(machine: Machine) -> None:
     assert_healthy(machine)
 
 
-@pytest.mark.parametrize("how", ["file", "variable"])
+@pytest.mark.parametrize(
+    ("os_release", "how"),
+    [("bookworm", "file"), ("bookworm", "variable"), ("trixie", "file")],
+    indirect=["os_release"],
+)
 def test_administrator_may_skip_the_verification_and_it_is_logged(
     installed_slim: Snapshot, releases: Releases, how: str
 ) -> None:
