@@ -200,6 +200,11 @@ def load(trader: Machine) -> Load:
 
 
 def test_backups_under_load_are_whole_and_ever_later(trader: Machine, load: Load) -> None:
+    assert_whole_and_ever_later(trader, load)
+
+
+def assert_whole_and_ever_later(trader: Machine, load: Load) -> None:
+    """Assert that each backup is a whole prefix, and what was written to as it was."""
     for each in BOTH:
         held = [prefix(trader, each.copy(name)) for name in load.backups]
         assert held == sorted(held)
@@ -244,6 +249,11 @@ def test_a_damaged_backup_is_refused_and_the_printed_command_works(
 
 
 def test_a_restore_gives_a_whole_prefix_back_and_loses_nothing(trader: Machine, load: Load) -> None:
+    assert_restored(trader, load)
+
+
+def assert_restored(trader: Machine, load: Load) -> None:
+    """Restore the first backup, and assert that it is back whole and all after it is kept."""
     wanted = load.backups[0]
     expected = {each.name: prefix(trader, each.copy(wanted)) for each in BOTH}
 
@@ -388,6 +398,13 @@ def test_no_service_starts_on_what_a_boot_cannot_finish(trader: Machine, load: L
     assert trader.failed_units() == []
 
 
+# At the end of those of one server: it is another server.
+@pytest.mark.parametrize("os_release", ["trixie"], indirect=True)
+def test_the_next_debian_backs_up_under_load_and_restores(trader: Machine, load: Load) -> None:
+    assert_whole_and_ever_later(trader, load)
+    assert_restored(trader, load)
+
+
 REPOSITORY = "/srv/restic"
 
 
@@ -412,6 +429,7 @@ def restic(machine: Machine, *words: str) -> str:
     return machine.run("sh", "-euc", script, "sh", *words).stdout
 
 
+@pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
 def test_restic_gets_every_backup_and_a_failure_of_it_is_one_of_the_timer(
     with_restic: Machine,
 ) -> None:
