@@ -6,12 +6,14 @@ next release brings new defaults for all of these files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tests.system.load import under_load
 from tests.system.machine import Machine, Snapshot
 from tests.system.project import Project
 from tests.system.stack import (
@@ -52,17 +54,28 @@ class Defaults:
         return cls({name: (conf / name).read_text() for name in CHANGED})
 
 
+@pytest.fixture(scope="session")
+def laters(slims: Callable[[str], Project], projects: Path) -> Callable[[str], Project]:
+    """Return a function that gives, for a Debian release, the project of :func:`later`."""
+
+    @functools.cache
+    def later_on(os_release: str) -> Project:
+        project = slims(os_release).copy(projects / f"later-settings-{os_release}")
+        for name, text in CHANGED.items():
+            with (project.root / "packaging" / "conf" / name).open("a") as file:
+                file.write(text)
+        project.lock_again()
+        project.build()
+        project.publish()
+        return project
+
+    return later_on
+
+
 @pytest.fixture(scope="module")
-def later(slim: Project, projects: Path) -> Project:
+def later(os_release: str, laters: Callable[[str], Project]) -> Project:
     """Return a project whose next release brings other defaults; built and published."""
-    project = slim.copy(projects / "later-settings")
-    for name, text in CHANGED.items():
-        with (project.root / "packaging" / "conf" / name).open("a") as file:
-            file.write(text)
-    project.lock_again()
-    project.build()
-    project.publish()
-    return project
+    return laters(os_release)
 
 
 @pytest.fixture
@@ -91,6 +104,7 @@ def told(machine: Machine) -> str:
     )
 
 
+@pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
 def test_edited_settings_stay_and_others_follow_in_an_unattended_upgrade(
     machine: Machine, slim: Project, later: Project
 ) -> None:
@@ -102,7 +116,9 @@ def test_edited_settings_stay_and_others_follow_in_an_unattended_upgrade(
     assert told(machine) == ""
 
     apt(machine, "update")
-    apt(machine, "upgrade")
+    with under_load(machine) as load:
+        apt(machine, "upgrade")
+        load.wait_for_rows(5)
     assert_healthy(machine)
     assert installed(machine)["traderunner-stack"].startswith(later.release)
     assert machine.read(EDITED) == HIS_OWN
