@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 from tests.system.load import under_load
-from tests.system.machine import DEFAULT_PACKAGES, Machine, Snapshot, base_root
+from tests.system.machine import Machine, Snapshot
 from tests.system.project import Project
 from tests.system.rollback import BLOCKED, assert_in_service, await_settled, blocked, events, kept
-from tests.system.stack import apt, installed_server, save_installed
+from tests.system.stack import apt, installed_server, tradingctl
 
 pytestmark = pytest.mark.system
 
@@ -71,6 +71,25 @@ def test_failing_release_is_taken_back_and_the_next_one_passes(
             assert_in_service(machine, project, good)
 
 
+def test_good_release_passes_whatever_else_is_asked_of_apt(
+    installed_slim: Snapshot, releases: Releases
+) -> None:
+    project = releases("good2", "good3")
+    first, second, third = project.releases
+    from_suite = "apt-get -y -t bookworm-staging --no-install-recommends install traderunner-stack"
+    with installed_server(installed_slim, project) as machine:
+        with under_load(machine):
+            for release, line in ((second, FRONTENDS["apt full-upgrade"]), (third, from_suite)):
+                project.publish(release)
+                apt(machine, "update")
+                assert try_release(machine, line) == 0, line
+                assert_in_service(machine, project, release)
+                back = tradingctl(machine, "rollback", first)
+                assert back.returncode == 0, back.output
+                assert_in_service(machine, project, first)
+        assert blocked(machine) == [second, third]
+
+
 def test_dpkg_alone_upgrades(installed_slim: Snapshot, releases: Releases) -> None:
     project = releases("good2")
     with installed_server(installed_slim, project) as machine:
@@ -95,12 +114,12 @@ def test_one_component_alone_is_taken_back(installed_slim: Snapshot, releases: R
 
 
 @pytest.fixture(scope="module")
-def unattended(slim: Project, projects: object) -> Snapshot:
+def unattended(os_release: str, snapshots: Callable[..., Snapshot]) -> Snapshot:
     """Return a server with the slim stack and unattended-upgrades, which follows its origin."""
-    base = base_root("bookworm", (*DEFAULT_PACKAGES, "unattended-upgrades"))
-    return save_installed(base, slim, slim.root.parent / "installed-unattended")
+    return snapshots(os_release, "unattended-upgrades")
 
 
+@pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
 def test_unattended_upgrades_end_on_the_release_before_and_take_the_next_one(
     unattended: Snapshot, releases: Releases
 ) -> None:
@@ -113,10 +132,11 @@ def test_unattended_upgrades_end_on_the_release_before_and_take_the_next_one(
         )
         project.publish(failing)
         apt(machine, "update")
-        try_release(machine, "unattended-upgrade -v")
-        assert_in_service(machine, project, first)
-        assert ("failed", failing) in events(machine)
-        project.publish(good)
-        apt(machine, "update")
-        assert try_release(machine, "unattended-upgrade -v") == 0
-        assert_in_service(machine, project, good)
+        with under_load(machine):
+            assert try_release(machine, "unattended-upgrade -v") == 1, "of its own, not apt's 100"
+            assert_in_service(machine, project, first)
+            assert ("failed", failing) in events(machine)
+            project.publish(good)
+            apt(machine, "update")
+            assert try_release(machine, "unattended-upgrade -v") == 0
+            assert_in_service(machine, project, good)
