@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.system.faults import kill_dpkg, power_cut, shut_down
+from tests.system.faults import DPKG_LOG, kill_dpkg, power_cut, shut_down
 from tests.system.load import under_load
 from tests.system.machine import Machine, Snapshot
 from tests.system.project import Project
@@ -19,6 +19,7 @@ from tests.system.rollback import (
     await_settled,
     blocked,
     events,
+    versions_of,
 )
 from tests.system.stack import (
     apt,
@@ -33,6 +34,8 @@ UPGRADE = ("apt-get", "-y", "install", "traderunner-stack")
 UNPACK = "status half-installed traderunner:"
 CONFIGURE = "configure automatictrader-api:"
 VERIFY = "configure traderunner-stack:"
+BEGUN = '"attempts": 1'
+DOWNGRADE = "upgrade automatictrader-api:amd64 {failing} {first}"
 
 
 def assert_taken_back(machine: Machine, project: Project) -> None:
@@ -152,21 +155,29 @@ def test_power_cut_in_an_upgrade_ends_on_the_release_before(
 
 
 @pytest.mark.parametrize(
-    ("os_release", "end"),
+    ("os_release", "end", "moment", "path"),
     # trixie's systemd lets nobody, not even root, shut down while apt holds its inhibitor lock.
-    [("bookworm", power_cut), ("trixie", power_cut), ("bookworm", shut_down)],
+    [
+        ("bookworm", power_cut, BEGUN, RECORD),
+        ("trixie", power_cut, BEGUN, RECORD),
+        ("bookworm", shut_down, BEGUN, RECORD),
+        ("bookworm", power_cut, DOWNGRADE, DPKG_LOG),
+    ],
     indirect=["os_release"],
+    ids=["cut-at-begin", "cut-at-begin-trixie", "shut-down-at-begin", "cut-at-downgrade"],
 )
 def test_rollback_that_ends_with_the_machine_is_gone_on_with_at_boot(
-    installed_slim: Snapshot, releases: Releases, end: Callable[..., None]
+    installed_slim: Snapshot, releases: Releases, end: Callable[..., None], moment: str, path: str
 ) -> None:
     project = releases("answers_500", "good3")
     first, failing, good = project.releases
+    versions = [versions_of(project, each)["automatictrader-api"] for each in (first, failing)]
+    moment = moment.format(first=versions[0], failing=versions[1])
     with installed_server(installed_slim, project) as machine:
         project.publish(failing)
         apt(machine, "update")
         with under_load(machine) as load:
-            end(machine, UPGRADE, '"attempts": 1', path=RECORD)
+            end(machine, UPGRADE, moment, path=path)
             machine.boot(degraded_ok=True)
             load.start()
             await_settled(machine)
