@@ -197,9 +197,11 @@ def test_power_cut_in_a_rollback_by_hand_ends_where_it_was_to_go(
     with installed_server(installed_slim, project) as machine:
         project.publish()
         install_stack(machine)
-        power_cut(machine, ("tradingctl", "rollback", first), UNPACK)
-        machine.boot(degraded_ok=True)
-        await_settled(machine)
+        with under_load(machine) as load:
+            power_cut(machine, ("tradingctl", "rollback", first), UNPACK)
+            machine.boot(degraded_ok=True)
+            load.start()
+            await_settled(machine)
         assert_in_service(machine, project, first)
         assert blocked(machine) == [second]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.system.load import under_load
 from tests.system.machine import Machine, Result, Snapshot
 from tests.system.project import Project
 from tests.system.stack import (
@@ -209,12 +210,15 @@ def test_one_component_removed_on_purpose_with_the_stack_comes_back(
 ) -> None:
     with installed_server(installed_slim, slim) as machine:
         gone = ("marketdata-stream", "traderunner-stack")
-        apt(machine, "remove", "--allow-remove-essential", *gone)
-        left = {*installed(machine)}
-        assert not left & {*gone}
-        assert {"automatictrader-api", "traderunner", "traderunner-common"} <= left
-        assert active_units(machine) == [unit for unit in UNITS if unit != "marketdata-stream"]
-        assert exists(machine, "/etc/trading/marketdata-stream.env")
-        assert exists(machine, f"{DATA}/marketdata-stream/data/signals.db")
-        install_stack(machine)
-        assert_healthy(machine)
+        # Rows are also written to the data of the one that goes.
+        with under_load(machine) as load:
+            apt(machine, "remove", "--allow-remove-essential", *gone)
+            load.wait_for_rows(5)
+            left = {*installed(machine)}
+            assert not left & {*gone}
+            assert {"automatictrader-api", "traderunner", "traderunner-common"} <= left
+            assert active_units(machine) == [unit for unit in UNITS if unit != "marketdata-stream"]
+            assert exists(machine, "/etc/trading/marketdata-stream.env")
+            assert exists(machine, f"{DATA}/marketdata-stream/data/signals.db")
+            install_stack(machine)
+            assert_healthy(machine)
