@@ -299,7 +299,8 @@ def test_the_timers_are_on_and_their_services_work_in_their_sandbox(
         trader.run("systemctl", "start", timer)
     listed = trader.run("systemctl", "list-timers", "--no-pager").stdout
     assert [timer for timer in BACKUP_TIMERS if timer not in listed] == []
-    assert "*:00/5:00" in trader.systemctl_show(BACKUP_TIMERS[0])["TimersCalendar"]
+    for timer, calendar in zip(BACKUP_TIMERS, ("*-*-* *:00/5:00", "*-*-* 03:40:00"), strict=True):
+        assert f"OnCalendar={calendar} ;" in trader.systemctl_show(timer)["TimersCalendar"]
     trader.run(
         *("runuser", "-u", "trading", "--", "sh", "-euc"),
         *('mkdir -p "$1"; echo a,b >"$1/result.csv"', "sh", f"{STATE}/traderunner/artifacts/run 1"),
