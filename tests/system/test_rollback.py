@@ -12,7 +12,14 @@ import pytest
 from tests.system.load import under_load
 from tests.system.machine import Snapshot
 from tests.system.project import Project
-from tests.system.rollback import assert_in_service, blocked, events, history, kept
+from tests.system.rollback import (
+    assert_in_service,
+    blocked,
+    events,
+    history,
+    kept,
+    versions_of,
+)
 from tests.system.stack import apt, install_stack, installed_server, tradingctl
 
 pytestmark = pytest.mark.system
@@ -69,8 +76,12 @@ def test_failing_release_ends_on_the_one_before(
         ]
         assert history(machine)[-1]["check"].startswith(FAULTS[fault])
         assert history(machine)[-1]["by"] == "root: apt-get install traderunner-stack"
+        assert history(machine)[-1]["versions"] == versions_of(project, first)
         shown = tradingctl(machine, "history").stdout
         assert [word for word in ("rolled-back", first, FAULTS[fault]) if word not in shown] == []
+        machine.run("journalctl", "--sync")
+        said = machine.run("journalctl", "-t", "tradingctl", "--output=cat").stdout
+        assert said.count(f"rolled-back {first} from release {failing} by root: ") == 1
 
 
 @pytest.mark.parametrize("os_release", ["bookworm", "trixie"], indirect=True)
