@@ -145,6 +145,14 @@ def test_damaged_store_is_refused_before_anything_is_touched(
         failed = install_stack(machine, check=False)
         assert failed.returncode == 100
         assert "is not the file that was verified" in failed.output
+        assert failed.output.count("\nnext: ") == 1
+        told = events(machine)
+        assert told[-1] == ("rollback-failed", failing)
+        # dpkg configures the stack again with everything that is installed.
+        again = apt(machine, "install", "--reinstall", "traderunner-archive-keyring", check=False)
+        assert again.returncode == 100
+        assert "NO ROLLBACK" in again.output
+        assert events(machine) == [*told, ("failed", failing)], "no rollback is tried again"
         running = machine.run("readlink", "/opt/trading/automatictrader-api").stdout
         assert failing in running, "what cannot be installed again is not switched to"
 
