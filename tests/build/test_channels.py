@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -14,8 +14,10 @@ import pytest
 from tests.build.archive import RUNNER, make_apt
 from tests.build.channels import Keys, Shop, deb, make_keys
 
+from debstack.archive import release
 from debstack.archive.plan import Plan
 from debstack.archive.suite import Publication
+from debstack.archive.verify import Finding
 from debstack.errors import ArchiveError, SigningError
 from debstack.log import Log
 from debstack.pipeline.each_suite import demand_no_failure
@@ -166,6 +168,48 @@ def test_what_an_index_says_of_a_package_is_not_believed(shop: Shop) -> None:
     ):
         shop.promote(1)
     assert content(shop) == before
+
+
+def test_which_packages_are_a_release_has_to_be_signed(shop: Shop) -> None:
+    shop.publish(1)
+    shop.at(0.1).publish(2)
+    path = shop.tree.dist("bookworm-staging") / "releases.json"
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b"feed_2026.11.23.2", b"feed_2026.11.23.1"))
+    before = content(shop)
+    for attempt in (shop.channels.promote, shop.channels.plan_promote):
+        with pytest.raises(ArchiveError, match=r"releases\.json is not what Release says"):
+            attempt("2026.11.23.2", shop.place("staging"), shop.place("prod"))
+    assert content(shop) == before
+    path.write_bytes(text)
+    with pytest.raises(ArchiveError, match="bookworm-staging is signed by"):
+        replace(shop, keys=replace(shop.keys, staging=shop.keys.prod)).promote(2)
+    assert not shop.promote(2).unchanged
+
+
+def test_what_an_earlier_version_published_is_promoted_with_a_notice(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = release.release_text
+
+    def before(
+        constant: Mapping[str, str], date: datetime, until: datetime, files: Mapping[str, bytes]
+    ) -> bytes:
+        indexes = {name: text for name, text in files.items() if name != "releases.json"}
+        return now(constant, date, until, indexes)
+
+    with monkeypatch.context() as earlier:
+        earlier.setattr(release, "release_text", before)
+        shop.publish(1)
+    channels = shop.channels
+    channels.promote("2026.11.23.1", shop.place("staging"), shop.place("prod"))
+    log = channels.publisher.log.stream
+    assert isinstance(log, StringIO)
+    assert "bookworm-staging does not sign yet which packages 2026.11.23.1 is" in log.getvalue()
+    noted = "does not sign yet which packages are a release: debstack refresh --force"
+    assert shop.channels.verify() == [Finding("bookworm-staging", noted, harmful=False)]
+    shop.at(0.1).channels.refresh(force=True)
+    assert [each for each in shop.at(0.1).channels.verify() if each.problem == noted] == []
 
 
 def test_a_package_of_another_key_is_not_published(shop: Shop) -> None:

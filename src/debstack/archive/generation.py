@@ -32,7 +32,7 @@ from debstack.errors import ArchiveError
 from debstack.gpg import Ring
 
 BY_HASH = "by-hash/SHA256"
-_RESTORE = "restore the archive from its backup"
+RESTORE = "restore the archive from its backup"
 _UNPACK = {".gz": gzip.decompress, ".xz": lzma.decompress}
 
 
@@ -59,7 +59,9 @@ class Writer:
         for path, packed in shipped.items():
             self._write_index(folder, path, packed)
         self._carry_over(folder)
-        text = release.release_text(made.release, made.published, made.valid_until, files)
+        releases = offered.dump()
+        signing = {**files, content.NAME: releases}  # which apt never asks for
+        text = release.release_text(made.release, made.published, made.valid_until, signing)
         # Each signature was verified by gpgv before it is handed out.
         signed = {
             "Release": text,
@@ -71,7 +73,7 @@ class Writer:
             # Over HTTP, what changed twice within a second looks unchanged but for this.
             os.utime(folder / name, (date.timestamp(), date.timestamp()))
         write_file(folder / KEYRING, self.ring.public)
-        write_file(folder / content.NAME, offered.dump())
+        write_file(folder / content.NAME, releases)
         write_file(folder / manifest.NAME, made.dump())
         check(self.tree, folder, signed)
         _sync(folder)
@@ -139,28 +141,36 @@ def _size(path: str) -> int:
 def indexed(folder: Path, text: bytes) -> list[Package]:
     """Return the packages of a generation whose Release is ``text``.
 
-    Raises ArchiveError unless every index that Release lists is what it says, packed or not.
+    Raises ArchiveError unless every index that Release lists is what it says, packed or not, and
+    so are the releases.
     """
     packages: dict[str, Package] = {}
-    listed = {entry["name"]: entry["sha256"] for entry in Release(text.decode())["SHA256"]}
-    for name, digest in listed.items():
+    digests = listed(text)
+    for name, digest in digests.items():
         path = folder / name
-        if path.suffix:
+        if name == content.NAME:
+            index = path.read_bytes()
+        elif path.suffix:
             index = path.read_bytes()
             unpacked = _UNPACK[path.suffix](index)
             if (
                 hashlib.sha256(unpacked).hexdigest()
-                != listed[str(PurePosixPath(name).with_suffix(""))]
+                != digests[str(PurePosixPath(name).with_suffix(""))]
             ):
                 raise ArchiveError(
-                    f"{path} unpacks to another index than Release lists", hint=_RESTORE
+                    f"{path} unpacks to another index than Release lists", hint=RESTORE
                 )
         else:
             index = gzip.decompress(path.with_suffix(".gz").read_bytes())
             packages |= {each.filename: each for each in parse_index(index.decode())}
         if hashlib.sha256(index).hexdigest() != digest:
-            raise ArchiveError(f"{path} is not what Release says", hint=_RESTORE)
+            raise ArchiveError(f"{path} is not what Release says", hint=RESTORE)
     return list(packages.values())
+
+
+def listed(text: bytes) -> dict[str, str]:
+    """Return the sha256 of every file that Release lists, by its name."""
+    return {entry["name"]: entry["sha256"] for entry in Release(text.decode())["SHA256"]}
 
 
 def _shipped(files: Mapping[str, bytes]) -> dict[str, bytes]:

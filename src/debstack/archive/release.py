@@ -60,7 +60,7 @@ def constant_fields(suite: Suite, *, development: bool) -> dict[str, str]:
 def release_text(
     constant: Mapping[str, str], date: datetime, valid_until: datetime, files: Mapping[str, bytes]
 ) -> bytes:
-    """Return Release. Every index in ``files`` is listed, shipped or not.
+    """Return Release. Every file in ``files`` is listed, shipped or not.
 
     apt takes an archive whose uncompressed Packages is not listed for an empty one, silently.
     """

@@ -17,7 +17,7 @@ from debstack import gpg
 from debstack.archive import content, manifest, release
 from debstack.archive.collection import unneeded
 from debstack.archive.content import Content
-from debstack.archive.generation import BY_HASH, indexed
+from debstack.archive.generation import BY_HASH, indexed, listed
 from debstack.archive.manifest import Manifest
 from debstack.archive.package import Package
 from debstack.archive.plan import newest_taken
@@ -133,6 +133,9 @@ class Examination:
             self._report(folder / "Release", "is not what the manifest says")
         self._by_hash(folder)
         self._releases(folder, offered)
+        if live and offered.releases and content.NAME not in listed(text):
+            what = "does not sign yet which packages are a release: debstack refresh --force"
+            self._report(suite, what, harmful=False)
         if live:
             self.offered.update(each.filename for each in packages)
         for package in packages:

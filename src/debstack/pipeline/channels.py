@@ -19,6 +19,7 @@ from debstack.archive.plan import (
 )
 from debstack.archive.publish import Publisher
 from debstack.archive.retention import Decision, Offering, decide
+from debstack.archive.signed import check_signed
 from debstack.archive.suite import Publication, Suite
 from debstack.archive.verify import Examination, Finding
 from debstack.archive.version import version_key
@@ -126,14 +127,15 @@ class Channels:
         plan = plan_promotion(
             self.publisher.tree, source.suite, target.suite, release, self._keys(target), self._now
         )
-        self._approve_promotion(target, plan)
+        self._approve_promotion(release, source, target, plan)
         return plan
 
     def promote(self, release: str, source: Place, target: Place) -> Publication:
         """Offer what ``source`` offers as ``release`` in ``target`` as well, the very same files.
 
-        Refused if ``source`` does not have it, if a key is a development key, and if a package is
-        not the one that was published or has no good signature.
+        Refused if ``source`` does not have it or has not signed that it does, if a key is a
+        development key, and if a package is not the one that was published or has no good
+        signature.
         """
         self._refuse_development(target)
         with self.publisher.log.step("archive", f"promote {release} to {target.suite.name}"):
@@ -142,7 +144,7 @@ class Channels:
                 target.suite,
                 release,
                 self._keys(target),
-                lambda planned: self._approve_promotion(target, planned),
+                lambda planned: self._approve_promotion(release, source, target, planned),
             )
 
     def plan_unpublish(self, place: Place, releases: Sequence[str], *, empty: bool) -> Plan:
@@ -309,10 +311,18 @@ class Channels:
         check_target(planned, place.target)
         self._check_signatures([each.source for each in planned.additions])
 
-    def _approve_promotion(self, target: Place, planned: Plan) -> None:
+    def _approve_promotion(self, release: str, source: Place, target: Place, planned: Plan) -> None:
         check_target(planned, target.target)
         check_same_bits(planned.offered)
         self._check_signatures([path for _, path in planned.offered])
+        signers = [key.fingerprint for key in self._keys(source)]
+        publisher, name = self.publisher, source.suite.name
+        if not check_signed(publisher.tree, name, signers, publisher.runner):
+            publisher.log.say(
+                "archive",
+                f"{name} does not sign yet which packages {release} is: an earlier debstack"
+                " published it. To sign it: debstack refresh --force",
+            )
 
     def _check_signatures(self, debs: Sequence[Path]) -> None:
         if debs:

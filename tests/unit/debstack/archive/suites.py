@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from debstack.archive.content import NAME, About, Content, PublishedRelease
 from debstack.archive.manifest import NAME as MANIFEST
 from debstack.archive.manifest import Manifest
 from debstack.archive.package import Package, package_of
-from debstack.archive.release import constant_fields, packages_text
+from debstack.archive.release import constant_fields, indexes, release_text
 from debstack.archive.suite import Suite
 from debstack.archive.tree import Tree, make_folder
 from debstack.gpg import Key
@@ -33,14 +32,20 @@ def offering(*releases: str, architecture: str = "amd64") -> Content:
     return made
 
 
-def put(tree: Tree, suite: Suite, key: Key, content: Content) -> int:
-    """Let ``suite`` offer ``content`` from now on; return the number of the generation."""
+def put(
+    tree: Tree, suite: Suite, key: Key, content: Content, *, signs_releases: bool = True
+) -> int:
+    """Let ``suite`` offer ``content`` from now on; return the number of the generation.
+
+    Generations of earlier versions do not sign their releases.
+    """
     number = (tree.live(suite.name) or 0) + 1
     folder = tree.generation(suite.name, number)
-    for architecture in suite.architectures:
-        index = folder / f"main/binary-{architecture}/Packages.gz"
-        make_folder(index.parent)
-        index.write_bytes(gzip.compress(packages_text(content.packages, architecture)))
+    files = indexes(suite, content.packages)
+    for path, index in files.items():
+        if Path(path).suffix:
+            make_folder((folder / path).parent)
+            (folder / path).write_bytes(index)
     made = Manifest(
         generation=number,
         published=NOW,
@@ -53,6 +58,9 @@ def put(tree: Tree, suite: Suite, key: Key, content: Content) -> int:
     )
     (folder / MANIFEST).write_bytes(made.dump())
     (folder / NAME).write_bytes(content.dump())
+    listing = files | ({NAME: content.dump()} if signs_releases else {})
+    text = release_text(made.release, NOW, made.valid_until, listing)
+    (folder / "InRelease").write_bytes(text)
     link = tree.dist(suite.name)
     make_folder(link.parent)
     link.unlink(missing_ok=True)
