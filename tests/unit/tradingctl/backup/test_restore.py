@@ -550,6 +550,7 @@ def test_where_nothing_ran_nothing_is_started_or_verified(running: Machine) -> N
 def test_a_unit_that_does_not_stop_is_the_end_of_it(running: Machine) -> None:
     take(running)
     add(running, 50)
+    running.system.stubborn.add(NAME)
     running.system.units[NAME] = [unit_state(NAME)]
     assert call(running) == 5
     assert f"{UNIT} did not stop; nothing was changed" in running.err.getvalue()
@@ -697,6 +698,7 @@ def test_a_kill_while_it_backs_out_is_never_taken_for_a_restore_that_was_done(
     take(running)
     add(running, 50)
     # The unit does not stop, and the process ends while everything is put back.
+    running.system.stubborn.add(NAME)
     running.system.units[NAME] = [unit_state(NAME)]
     with monkeypatch.context() as patched:
         dies_at(patched, replace if moment == "unstage" else restore, moment, 0)
