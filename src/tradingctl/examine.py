@@ -274,14 +274,16 @@ class Examination:
         holder = ownership.foreign
         if holder:
             known = f"process {holder.pid} ({holder.command})" if holder.pid else holder.command
-            yield Finding(
+            found = Finding(
                 f"port {self.unit.port}",
                 f"held by {service(self.unit.name)}",
                 f"held by {known}",
                 f"ps -fp {holder.pid}" if holder.pid else f"ss -ltnp sport = :{self.unit.port}",
-                # Without a process it may be one that ended while we looked.
                 final=holder.pid != 0,
             )
+            # Without a process it may be the unit's own, which ended while we looked: what that
+            # answered before says why.
+            yield found if holder.pid else self._answered or found
 
     def _listening(self, ownership: sockets.Ownership) -> Iterator[Finding]:
         if ownership.hidden:

@@ -19,6 +19,7 @@ from tests.unit.tradingctl.fakes import (
     unit_state,
 )
 
+from tradingctl import sockets
 from tradingctl.deploy import beforehand
 from tradingctl.errors import TradingError
 from tradingctl.inventory import read_inventory
@@ -217,6 +218,18 @@ def test_what_it_answered_is_told_when_the_time_is_over_between_two_attempts(
     with answering(Reply(status=500)) as url:
         machine.healthy(stream(units=(stream_unit(checks=(health(url),)),)))
         states(machine, asked, asked, {**ended, "MainPID": "0"})
+        assert failure(machine).check == "health check"
+
+
+def test_what_it_answered_is_told_when_it_ends_while_its_port_is_looked_at(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = iter([sockets.Ownership(listening=True)])
+    gone = sockets.Ownership(True, sockets.Process(0, "a process that is not visible here", ""))
+    monkeypatch.setattr(sockets, "owner_of", lambda *_: next(seen, gone))
+    with answering(Reply(status=500)) as url:
+        machine.healthy(stream(units=(stream_unit(checks=(health(url),)),)))
+        states(machine, {"ActiveState": "activating", "SubState": "start-post"})
         assert failure(machine).check == "health check"
 
 
