@@ -20,12 +20,16 @@ from tests.build.index import need_index
 from tests.build.project import ROOT, Project, cache_folder, missing_tools, sha256
 from tests.system.machine import Machine, base_root, missing_requirements
 
-from debstack.process import Runner, network_environment
+from debstack.process import Runner, base_environment, network_environment
 from debstack.render import templates_folder
 from debstack.uv_program import find_uv
 
 pytestmark = pytest.mark.build
 SECONDS = 900.0
+# By sudo, git does not trust a working copy of the user's.
+OWNED = {
+    "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": str(ROOT),
+}  # fmt: skip
 SITE = "usr/lib/python3/dist-packages"
 KEYRING = "/usr/share/keyrings/tools.pgp"
 SOURCES = f"deb [signed-by={KEYRING}] file:/srv/apt bookworm-tools main\n"
@@ -63,7 +67,7 @@ def machine(deb: Path, tools: Project) -> Iterator[Machine]:
 
 def make(folder: Path, **environment: str) -> Path:
     """Run the script that makes the package, into ``folder``."""
-    env = network_environment() | {"PYTHON": sys.executable} | environment
+    env = network_environment() | OWNED | {"PYTHON": sys.executable} | environment
     done = Runner().capture([ROOT / "scripts/make-self-deb", folder], env=env)
     return Path(done.text.strip())
 
@@ -97,7 +101,8 @@ def test_it_depends_on_everything_that_the_project_asks_for(deb: Path) -> None:
 
 
 def test_it_says_what_it_is(deb: Path) -> None:
-    commit = Runner().capture(["git", "rev-parse", "--short=7", "HEAD"], cwd=ROOT).text.strip()
+    command = ["git", "rev-parse", "--short=7", "HEAD"]
+    commit = Runner().capture(command, cwd=ROOT, env=base_environment() | OWNED).text.strip()
     version = field(deb, "Version")
     assert version.startswith("0.1.0+git")
     assert f".{commit}" in version

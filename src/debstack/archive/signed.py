@@ -10,7 +10,7 @@ from debstack import gpg
 from debstack.archive import content
 from debstack.archive.generation import RESTORE, indexed, listed
 from debstack.archive.tree import KEYRING, Tree
-from debstack.errors import ArchiveError
+from debstack.errors import ArchiveError, SigningError
 from debstack.process import Runner
 
 
@@ -32,5 +32,12 @@ def check_signed(tree: Tree, suite: str, signers: Collection[str], runner: Runne
             )
         indexed(folder, text)
         return content.NAME in listed(text)
+    except SigningError as error:
+        # As of a key that was prolonged, or of the earlier of two keys, which has expired since.
+        raise SigningError(
+            f"{suite}: {error.message}",
+            hint="debstack archive verify; if nothing else is wrong: debstack refresh --force",
+            details=error.details,
+        ) from error
     except (OSError, EOFError, ValueError, KeyError, zlib.error, lzma.LZMAError) as error:
         raise ArchiveError(f"{folder} cannot be read: {error!r}", hint=RESTORE) from error

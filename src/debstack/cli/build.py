@@ -50,10 +50,10 @@ def command(
     """
     project.verbose |= verbose
     workshop = project.workshop(jobs=jobs, offline=offline, vendor=vendor)
-    targets = project.chosen(target_name)
     every: list[Built] = []
     with build.locked(project.folders, project.log):
-        # Not before: while another build is waited for, the lock may be written anew.
+        # Not before: while another build is waited for, definitions and lock may be written anew.
+        targets = project.chosen(target_name)
         releases = [
             build.open_release(project.root, project.definition, project.lock, target)
             for target in targets

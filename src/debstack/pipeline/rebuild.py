@@ -27,6 +27,7 @@ from debstack.pipeline.build import (
 )
 from debstack.pipeline.compare import Compared, compare
 from debstack.pipeline.contents import Release, Workshop
+from debstack.pipeline.keyring import unmarked
 from debstack.pipeline.rooted import rooted
 from debstack.pipeline.unsigned import unsigned
 from debstack.steps.stage import discard
@@ -191,8 +192,7 @@ def _demand_versions(
 ) -> None:
     for each in packages:
         if versions[each.package] != each.version:
-            # What follows the locked version is the keyring's mark of keys.
-            keys = each.version.startswith(release.version(each.package))
+            keys = unmarked(each.version) == release.version(each.package)
             raise RebuildError(
                 f"{each.package} is {each.version} there, and {versions[each.package]} here",
                 hint="its version names the keys of another machine, which are not committed:"

@@ -175,9 +175,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> Request | None:
         new = super().redirect_request(req, fp, code, msg, headers, newurl)
         given = req.unredirected_hdrs.get("Authorization")
-        if new and given and (new.type, new.host) == (req.type, req.host):
+        # Not the host of the request, which is the proxy's where there is one.
+        if new and given and _server(newurl) == _server(req.full_url):
             new.add_unredirected_header("Authorization", given)
         return new
+
+
+def _server(address: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(address)
+    return parts.scheme, parts.hostname, parts.port
 
 
 def _get(subject: str, address: str) -> tuple[str, bytes]:

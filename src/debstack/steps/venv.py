@@ -280,7 +280,8 @@ def _demand_compiled(root: Path, left_out: str, python: str, runner: Runner) -> 
     for folder, folders, files in os.walk(root):
         folders[:] = [each for each in folders if each != "__pycache__"]
         for file in (Path(folder, each) for each in files if each.endswith(".py")):
-            compiled = file.parent / "__pycache__" / f"{file.stem}.{tag}.pyc"
+            stem = file.name.removesuffix(".py") or "py"
+            compiled = file.parent / "__pycache__" / f"{stem}.{tag}.pyc"
             if file.is_file() and not re.search(left_out, str(file)) and not compiled.is_file():
                 missing.append(file)
     for start in range(0, len(missing), _AT_ONCE):

@@ -179,8 +179,12 @@ def test_a_manifest_names_no_file_elsewhere(demo: Release, folder: Path) -> None
 def test_a_keyring_of_other_keys_cannot_be_compared(demo: Release, tmp_path: Path) -> None:
     workshop = Workshop(tmp_path / "cache", 1, True, Runner(), Log(quiet=True))
     keyring = "traderunner-archive-keyring"
-    theirs = Released(keyring, f"{demo.version(keyring)}~dev0", tmp_path / "keyring.deb")
-    with pytest.raises(RebuildError, match=r"keyring is .*~dev0 there, and .*~key") as caught:
+    release, _, suffix = demo.version(keyring).rpartition("~")
+    version = f"{release}~dev0123abcd~{suffix}"
+    theirs = Released(keyring, version, tmp_path / "keyring.deb")
+    with pytest.raises(
+        RebuildError, match=r"keyring is .*~dev0123abcd~.* there, and .*~key"
+    ) as caught:
         rebuild(demo, [theirs], KEYS, tmp_path, workshop, in_root=False)
     assert "keys of another machine" in caught.value.hint
 

@@ -164,6 +164,13 @@ def test_a_module_of_the_current_folder_is_not_taken_for_pythons(
 
 
 @needs_python
+def test_a_module_of_no_name_has_byte_code_under_another(tmp_path: Path) -> None:
+    made = environment(tmp_path, {"SITE/demo/.py": "x = 1\n"})
+    compile_bytecode(tmp_path, Path("/opt/trading/web"), PYTHON, 1, Runner())
+    assert [each.name for each in made.site_packages.rglob("*.pyc")] == ["py.cpython-311.pyc"]
+
+
+@needs_python
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_valid_module_without_byte_code_is_named(tmp_path: Path, jobs: int) -> None:
     made = environment(tmp_path, {"SITE/demo/a.py": "x = 1\n", "SITE/python2.py": "print 'x'\n"})
