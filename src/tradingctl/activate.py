@@ -93,7 +93,7 @@ def runs_on(server: Server, components: Sequence[Component]) -> str:
     names = [unit.name for component in components for unit in component.units]
     states = systemd.show(server.runner, names)
     return " ".join(
-        service(name) for name in names if states[name].active in ("active", "activating")
+        service(name) for name in names if states[name].active not in ("inactive", "failed")
     )
 
 

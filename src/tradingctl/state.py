@@ -44,13 +44,14 @@ def make_directories(
 
 
 def shared_places(paths: Paths) -> list[Path]:
-    """Return the directories above all components' that are somebody's who is not root."""
+    """Return the directories above all components that are not root's, or not 0755."""
     found = [place for place in (paths.base, paths.logs) if place.is_dir()]
-    return [
-        place
-        for place in found
-        if not place.is_symlink() and place.stat().st_uid not in (0, os.geteuid())
-    ]
+    return [place for place in found if not place.is_symlink() and not _is_roots(place)]
+
+
+def _is_roots(place: Path) -> bool:
+    there = place.stat()
+    return there.st_uid in (0, os.geteuid()) and there.st_mode & 0o7777 == 0o755
 
 
 def take_places(paths: Paths) -> None:

@@ -26,12 +26,14 @@ PROPERTIES = (
     "ControlGroup",
     "UnitFileState",
     "ActiveEnterTimestampMonotonic",
+    "InactiveEnterTimestampMonotonic",
     "ExecMainExitTimestampMonotonic",
     "User",
     "Result",
     "ExecMainStatus",
     "InvocationID",
     "TriggeredBy",
+    "Job",
 )
 POLICY_DENIES = 101
 ASKED = 3  # times, a second apart, before no answer is one
@@ -41,8 +43,9 @@ ASKED = 3  # times, a second apart, before no answer is one
 class UnitState:
     """A unit as ``systemctl show`` has it; ``since`` is when it became active.
 
-    ``ended`` is when its main process did, 0 if it never has; both in seconds of the boot.
-    ``triggered_by`` are the timers, sockets and paths in force that start it.
+    ``down_since`` is when it became inactive, ``ended`` when its main process did, 0 if it never
+    has; all in seconds of the boot. ``triggered_by`` are the timers, sockets and paths in force
+    that start it. ``job`` tells whether it is to be started or stopped, and waits for it.
     """
 
     load: str = ""
@@ -54,12 +57,14 @@ class UnitState:
     cgroup: str = ""
     file_state: str = ""
     since: float = 0.0
+    down_since: float = 0.0
     ended: float = 0.0
     user: str = ""
     result: str = ""
     exit_status: int = 0
     invocation: str = ""
     triggered_by: tuple[str, ...] = ()
+    job: bool = False
 
     @property
     def put_aside(self) -> str:
@@ -96,12 +101,14 @@ def _parse(block: str) -> UnitState:
         cgroup=said.get("ControlGroup", ""),
         file_state=said.get("UnitFileState", ""),
         since=_number(said.get("ActiveEnterTimestampMonotonic")) / 1e6,
+        down_since=_number(said.get("InactiveEnterTimestampMonotonic")) / 1e6,
         ended=_number(said.get("ExecMainExitTimestampMonotonic")) / 1e6,
         user=said.get("User", ""),
         result=said.get("Result", ""),
         exit_status=_number(said.get("ExecMainStatus")),
         invocation=said.get("InvocationID", ""),
         triggered_by=tuple(said.get("TriggeredBy", "").split()),
+        job=_number(said.get("Job")) != 0,
     )
 
 

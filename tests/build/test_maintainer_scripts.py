@@ -284,23 +284,32 @@ TIMERS = ("trading-market-open.timer", "trading-market-close.timer")
 
 
 @pytest.mark.parametrize("action", ["configure", "abort-remove"])
-@pytest.mark.parametrize("enabled", [(), TIMERS[:1], TIMERS])
+@pytest.mark.parametrize("good", [(), TIMERS[:1], TIMERS])
 def test_timers_that_a_removal_stopped_are_started_where_they_are_enabled(
-    tmp_path: Path, action: str, enabled: tuple[str, ...]
+    tmp_path: Path, action: str, good: tuple[str, ...]
 ) -> None:
-    text = script("common/traderunner-common", "postinst").partition("#DEBHELPER#")[2]
-    text = text.replace("/run/systemd/system", str(tmp_path))
     started = tmp_path / "started"
     programs = f"""
-systemctl() {{ case "$3" in {"|".join(enabled) or "none"}) ;; *) return 1 ;; esac; }}
+systemctl() {{ case "$3" in {"|".join(good) or "none"}) ;; *) return 1 ;; esac; }}
 deb-systemd-invoke() {{ echo "$@" >> {started}; return 1; }}
 environment=
 """
-    # dash takes no name with a hyphen for a function.
-    command = [shutil.which("bash") or "bash", "-e", "-c", programs + text, "postinst", action]
-    subprocess.run(command, env={"PATH": ""}, check=True)
+
+    def run(name: str, *words: str) -> None:
+        text = script("common/traderunner-common", name).partition("#DEBHELPER#")[2]
+        text = text.replace("/run/systemd/system", str(tmp_path))
+        text = text.replace("/run/trading", str(tmp_path / "run"))
+        # dash takes no name with a hyphen for a function.
+        command = [shutil.which("bash") or "bash", "-e", "-c", programs + text, name, *words]
+        subprocess.run(command, env={"PATH": SYSTEM_PATH}, check=True)
+
+    run("postinst", action)
+    assert not started.exists(), "an upgrade starts none that somebody stopped"
+    run("prerm", "remove")
+    run("postinst", action)
+    run("postinst", action)
     lines = started.read_text().splitlines() if started.exists() else []
-    assert lines == [f"start {timer}" for timer in enabled]
+    assert lines == [f"{verb} {timer}" for verb in ("stop", "start") for timer in good]
 
 
 KEYRING = "keyring/traderunner-archive-keyring"

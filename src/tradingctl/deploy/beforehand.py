@@ -40,14 +40,15 @@ def look(server: Server) -> set[str]:
 
 def look_for_stopped(server: Server) -> set[str]:
     """Return the units that send orders and were stopped, not by an installation given up."""
-    return _down(server) - _read(server.paths.left_down)
+    left = _read_left_down(server.paths)
+    return {name for name, since in _down(server).items() if left.get(name) != since}
 
 
-def _down(server: Server) -> set[str]:
-    """Return the units that send orders, ran in this boot, or were not allowed to, and do not run.
+def _down(server: Server) -> dict[str, float]:
+    """Return the units that send orders and were stopped or not allowed to start, and since when.
 
-    One that failed, or that never came to its start, nobody has stopped. What rests is started, and
-    stopped again, by whoever verifies.
+    One that failed, that waits for another one to start, or that never came to its start, nobody
+    has stopped. What rests is started, and stopped again, by whoever verifies.
     """
     with contextlib.suppress(TradingError):
         if not systemd.absence(server):
@@ -56,14 +57,15 @@ def _down(server: Server) -> set[str]:
             states = systemd.show(server.runner, names)
             resting = resting_units(server) if names else ()
             return {
-                name
+                name: state.down_since
                 for name, state in states.items()
                 if state.active == "inactive"
+                and not state.job
                 and not state.put_aside
-                and (state.since or state.result == CONDITION)
+                and (state.since or state.down_since or state.result == CONDITION)
                 and name.removesuffix(".service") not in resting
             }
-    return set()
+    return {}
 
 
 def note(paths: Paths, names: Collection[str]) -> None:
@@ -89,10 +91,13 @@ def stopped(paths: Paths) -> set[str]:
 def give_up(server: Server) -> None:
     """Note that the installation was given up. Raises OSError.
 
-    What it left down is not what somebody stopped; the next one starts it.
+    What it left down is not what somebody stopped, until it has run once more; the next one starts
+    it.
     """
     server.paths.ran_disabled.unlink(missing_ok=True)
-    _write(server.paths.left_down, _down(server) - stopped(server.paths))
+    by_somebody = stopped(server.paths)
+    left = {name: since for name, since in _down(server).items() if name not in by_somebody}
+    _write(server.paths.left_down, left)
 
 
 def forget(paths: Paths) -> None:
@@ -104,7 +109,15 @@ def forget(paths: Paths) -> None:
 def _write(path: Path, names: Collection[str]) -> None:
     if names:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        write_whole(path, json.dumps(sorted(names)) + "\n", 0o644)
+        data = names if isinstance(names, dict) else sorted(names)
+        write_whole(path, json.dumps(data, sort_keys=True) + "\n", 0o644)
+
+
+def _read_left_down(paths: Paths) -> dict[str, float]:
+    try:
+        return dict(json.loads(paths.left_down.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _read(path: Path) -> set[str]:

@@ -60,6 +60,9 @@ def gate(server: Server, inventory: Inventory, triggered: bool = False) -> int:
     down: set[str] = set()
     try:
         pending = transaction.current(server.paths)
+        if triggered and pending is not None and pending.state is State.STUCK:
+            # What is wrong is not mended by another package that comes or goes.
+            return 0
         if triggered and not _installing(pending):
             resting = resting_units(server)
             down = _down(server, units, resting)
@@ -89,7 +92,8 @@ def gate(server: Server, inventory: Inventory, triggered: bool = False) -> int:
         return 1
     if found.result is Result.FAILED:
         # Whoever tries again, be it dpkg --configure -a, starts none of them either.
-        beforehand.note_stopped(server.paths, down | beforehand.stopped(server.paths))
+        by_somebody = down & beforehand.look_for_stopped(server)
+        beforehand.note_stopped(server.paths, by_somebody | beforehand.stopped(server.paths))
         _failed(server, inventory, found)
         return 1
     if not down:
@@ -104,9 +108,10 @@ def gate(server: Server, inventory: Inventory, triggered: bool = False) -> int:
 
 def _installing(pending: Transaction | None) -> bool:
     """Return whether a transaction installs what a release depends on."""
-    if pending is None or pending.state is State.STUCK:
+    if pending is None:
         return False
-    return not pending.incoming.keys() <= set(OPTIONAL)
+    # A rollback by hand has nothing that comes in.
+    return not pending.incoming or not pending.incoming.keys() <= set(OPTIONAL)
 
 
 def _down(server: Server, units: Sequence[Unit], resting: Collection[str]) -> set[str]:
@@ -116,6 +121,7 @@ def _down(server: Server, units: Sequence[Unit], resting: Collection[str]) -> se
         name
         for name, state in states.items()
         if state.active in ("inactive", "failed")
+        and not state.job
         and not state.put_aside
         and name.removesuffix(".service") not in resting
     }

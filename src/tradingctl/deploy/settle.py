@@ -88,7 +88,7 @@ def _no_gate(pending: Transaction, states: Mapping[str, PackageState]) -> bool:
 def _ask_gate(server: Server, pending: Transaction) -> Transaction:
     """Ask the gate of the release that is installed now, and return what it made of the record."""
     command = ["tradingctl", "gate"]
-    if pending.incoming.keys() <= set(OPTIONAL):
+    if pending.incoming and pending.incoming.keys() <= set(OPTIONAL):
         command += ["--triggered"]  # nothing of the stack was exchanged, nothing is started
     outcome = server.runner.run(command, timeout=DPKG_SECONDS, extra={HELD: "true"})
     server.warn(outcome.errors.rstrip() or outcome.said)

@@ -148,6 +148,15 @@ def test_where_no_systemd_runs_the_link_is_made_and_no_unit_is_touched(shipped: 
     assert steps(shipped) == []
 
 
+def test_what_is_still_stopping_has_not_stopped(shipped: Machine) -> None:
+    activated(shipped)
+    shipped.ship(NAME, {"app.py": "2"})
+    shipped.system.stubborn.add(NAME)
+    shipped.system.units[NAME] = [unit_state(NAME, ActiveState="deactivating")]
+    assert activated(shipped, "2") == 0
+    assert (shipped.paths.link(NAME) / "app.py").read_text() == "1"
+
+
 @pytest.mark.parametrize("policy", [True, False])
 def test_what_does_not_stop_keeps_its_code(shipped: Machine, policy: bool) -> None:
     activated(shipped)

@@ -10,7 +10,13 @@ from tests.unit.tradingctl.fakes import Machine, stream
 
 from tradingctl.account import Account
 from tradingctl.errors import TradingError
-from tradingctl.state import link_tracked, make_directories, prune_tracked
+from tradingctl.state import (
+    link_tracked,
+    make_directories,
+    prune_tracked,
+    shared_places,
+    take_places,
+)
 
 ACCOUNT = Account(os.getuid(), os.getgid())
 TARGET = "/opt/trading/marketdata-stream/.tracked/data"
@@ -88,6 +94,17 @@ def test_directories_of_somebody_else_become_the_services_once_all_is_taken_over
     # The one above was made by root, such as for another disk.
     assert owned(top) == (1, 1, 0o750)
     assert owned(top / "data") == ((1, 1, 0o2770) if taken_over else (2, 2, 0o755))
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o2775, 0o755])
+def test_the_directories_above_are_for_all_to_see_and_for_root_to_change(
+    machine: Machine, mode: int
+) -> None:
+    machine.paths.base.mkdir(parents=True, exist_ok=True)
+    machine.paths.base.chmod(mode)
+    assert (machine.paths.base in shared_places(machine.paths)) is (mode != 0o755)
+    take_places(machine.paths)
+    assert owned(machine.paths.base)[2] == 0o755
 
 
 def owned(path: Path) -> tuple[int, int, int]:

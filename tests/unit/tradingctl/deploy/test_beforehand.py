@@ -6,7 +6,7 @@ import pytest
 from tests.unit.tradingctl.deploy.release_world import STACK, STREAM, World
 from tests.unit.tradingctl.fakes import Machine, stream, stream_unit, unit_state
 
-from tradingctl.deploy.beforehand import look_for_stopped, note_stopped, stopped
+from tradingctl.deploy.beforehand import give_up, look_for_stopped, note_stopped, stopped
 from tradingctl.deploy.settle import Ending, settle
 from tradingctl.deploy.transaction import State, begin, new_transaction
 
@@ -29,6 +29,17 @@ def worker(world: World) -> World:
         ({"ActiveState": "inactive"}, True),
         ({"ActiveState": "inactive", "UnitFileState": "disabled"}, False),
         ({"ActiveState": "inactive", "ActiveEnterTimestampMonotonic": "0"}, False),
+        # It waits for the API.
+        ({"ActiveState": "inactive", "Job": "17"}, False),
+        # It was stopped while it waited.
+        (
+            {
+                "ActiveState": "inactive",
+                "ActiveEnterTimestampMonotonic": "0",
+                "InactiveEnterTimestampMonotonic": "5000000",
+            },
+            True,
+        ),
         (
             {
                 "ActiveState": "inactive",
@@ -105,6 +116,19 @@ def test_what_an_installation_left_down_that_was_given_up_is_started(worker: Wor
     worker.dpkg.commands.clear()
     assert worker.tradingctl("rollback", "2") == 0
     assert worker.dpkg.ran("systemctl start")[-1] == START
+
+
+def test_what_ran_since_an_installation_was_given_up_and_was_stopped_stays_so(
+    machine: Machine,
+) -> None:
+    machine.healthy(stream(units=(stream_unit(sends_orders=True),)))
+    times = {"ActiveState": "inactive", "InactiveEnterTimestampMonotonic": "5000000"}
+    machine.system.units[STREAM] = [unit_state(STREAM, **times)]
+    give_up(machine.server)
+    assert look_for_stopped(machine.server) == set()
+    times["InactiveEnterTimestampMonotonic"] = "900000000"
+    machine.system.units[STREAM] = [unit_state(STREAM, **times)]
+    assert look_for_stopped(machine.server) == {STREAM}
 
 
 def test_what_was_stopped_before_stays_so_after_one_that_was_given_up(worker: World) -> None:

@@ -12,7 +12,7 @@ from tradingctl.cli import main
 from tradingctl.deploy.gate import gate
 from tradingctl.deploy.lastgood import LastGood, read_last_good, write_last_good
 from tradingctl.deploy.store import Kept
-from tradingctl.deploy.transaction import State, begin, current, new_transaction
+from tradingctl.deploy.transaction import State, begin, current, new_transaction, save
 from tradingctl.description import Stack
 from tradingctl.inventory import read_inventory
 
@@ -259,6 +259,18 @@ def test_a_trigger_beside_a_release_starts_nothing(
     assert f"SKIPPED  worker                 -   0.0 s  {reason}\n" in said
     assert not machine.system.ran("systemctl start")
     assert read_last_good(machine.paths) is None, "what does not run was not verified"
+
+
+def test_a_trigger_ends_nothing_that_is_stuck(machine: Machine) -> None:
+    machine.healthy(stream())
+    pending = new_transaction(machine.server, "apt", "", {}, {NAME: VERSION})
+    begin(machine.server, pending)
+    save(machine.paths, replace(pending, state=State.STUCK))
+    machine.system.units[NAME] = [unit_state(NAME, ActiveState="failed")]
+    assert gated(machine, "--triggered")[0] == 0
+    found = current(machine.paths)
+    assert found
+    assert found.state is State.STUCK
 
 
 def test_a_trigger_verifies_what_runs(machine: Machine) -> None:
