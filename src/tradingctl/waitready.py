@@ -19,8 +19,8 @@ INTERVAL = 0.2  # seconds between two questions
 ANSWERED_INTERVAL = 1.0
 
 
-def wait_ready(server: Server, inventory: Inventory, name: str) -> None:
-    """Return when every required check of the unit ``name`` is good.
+def wait_ready(server: Server, inventory: Inventory, name: str, once: bool = False) -> None:
+    """Return when every required check of the unit ``name`` is good; ``once`` waits for nothing.
 
     Raises NotReadyError when the main process is gone or the unit's deadline is over, TradingError
     when there is no such unit.
@@ -35,9 +35,10 @@ def wait_ready(server: Server, inventory: Inventory, name: str) -> None:
         last, answered = _first_bad(unit, commit, max(0.1, min(2.0, left)))
         if last is None:
             return
-        if deadline - server.clock.now() <= 0:
+        if once or deadline - server.clock.now() <= 0:
+            when = "is not ready" if once else f"was not ready within {unit.deadline:g} s"
             raise NotReadyError(
-                f"{service(unit.name)} was not ready within {unit.deadline:g} s: {last}",
+                f"{service(unit.name)} {when}: {last}",
                 f"journalctl -u {service(unit.name)} -n 50 --no-pager",
             )
         # A service that answers writes a line to its log each time.

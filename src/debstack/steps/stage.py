@@ -118,10 +118,7 @@ def units(component: Component, homepage: str) -> dict[str, str]:
                 "requires": [name for name in unit.requires if name not in awaited],
                 "wait_ready": unit.type == "simple" and unit.port,
                 # systemd gives up only after wait-ready has said what it waited for.
-                "start_timeout": int(
-                    unit.deadline + sum(answering[name].deadline for name in awaited)
-                )
-                + 15,
+                "start_timeout": int(unit.deadline) + 15,
                 "logs": component.logs,
                 "sandbox": [line for line in directives({}) if line[0] not in exceptions],
             },

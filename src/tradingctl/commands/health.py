@@ -36,6 +36,7 @@ def add_commands(commands: Commands) -> None:
     removed.add_argument("name", metavar="NAME", help="the component")
     awaited = commands.add("wait-ready", "wait until a starting service answers", _wait_ready)
     awaited.add_argument("unit", metavar="UNIT", help="the unit")
+    awaited.add_argument("--once", action="store_true", help="ask it once, and wait for nothing")
 
 
 def _status(server: Server, arguments: argparse.Namespace) -> int:
@@ -78,5 +79,6 @@ def _deactivate(server: Server, arguments: argparse.Namespace) -> int:
 
 
 def _wait_ready(server: Server, arguments: argparse.Namespace) -> int:
-    wait_ready(server, read_inventory_of(server.paths, arguments.unit), arguments.unit)
+    inventory = read_inventory_of(server.paths, arguments.unit)
+    wait_ready(server, inventory, arguments.unit, arguments.once)
     return 0

@@ -37,6 +37,16 @@ def test_a_service_that_becomes_good_is_ready(machine: Machine) -> None:
     assert machine.system.commands == []
 
 
+def test_who_asks_once_waits_for_nothing(machine: Machine) -> None:
+    with answering(Reply(status=[503, 200])) as url:
+        machine.describe(stream(units=(stream_unit(checks=(health(url),)),)))
+        assert main(["wait-ready", "--once", f"{NAME}.service"], machine.server) == 1
+        assert main(["wait-ready", "--once", f"{NAME}.service"], machine.server) == 0
+    assert machine.clock.slept == []
+    assert f"{NAME}.service is not ready: " in machine.err.getvalue()
+    assert "got status 503" in machine.err.getvalue()
+
+
 def test_a_process_that_died_is_not_waited_for(machine: Machine, dead_pid: int) -> None:
     machine.environ["MAINPID"] = str(dead_pid)
     machine.describe(stream(units=(stream_unit(checks=(health("http://127.0.0.1:1/"),)),)))
