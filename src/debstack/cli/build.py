@@ -11,6 +11,7 @@ import click
 
 from debstack.cli.project import Project, pass_project
 from debstack.cli.table import size, table
+from debstack.model.reading import load
 from debstack.pipeline import build
 from debstack.pipeline.dist import collect_release
 from debstack.pipeline.make import Built
@@ -51,8 +52,9 @@ def command(
     project.verbose |= verbose
     workshop = project.workshop(jobs=jobs, offline=offline, vendor=vendor)
     every: list[Built] = []
+    load(project.root)  # Mistakes are refused before there is even a lock file.
     with build.locked(project.folders, project.log):
-        # Not before: while another build is waited for, definitions and lock may be written anew.
+        # Read here: while another build is waited for, definitions and lock may be written anew.
         targets = project.chosen(target_name)
         releases = [
             build.open_release(project.root, project.definition, project.lock, target)
