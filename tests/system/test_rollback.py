@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.system.load import under_load
-from tests.system.machine import Snapshot
+from tests.system.machine import Machine, Snapshot
 from tests.system.project import Project
 from tests.system.rollback import (
     assert_in_service,
@@ -108,6 +108,16 @@ def test_what_failed_is_not_tried_again_and_a_later_release_passes(
         assert kept(machine) == [first, good]
 
 
+def assert_tried_once(machine: Machine, failing: str) -> None:
+    """Show that the next apt command, which configures the stack again, tries no rollback."""
+    told = events(machine)
+    assert told[-1] == ("rollback-failed", failing)
+    again = apt(machine, "install", "--reinstall", "traderunner-archive-keyring", check=False)
+    assert again.returncode == 100
+    assert "NO ROLLBACK" in again.output
+    assert events(machine) == [*told, ("failed", failing)], "no rollback is tried again"
+
+
 def test_first_release_that_fails_stops_and_says_what_to_type(
     installed_slim: Snapshot, releases: Releases
 ) -> None:
@@ -121,13 +131,7 @@ def test_first_release_that_fails_stops_and_says_what_to_type(
         assert "NO ROLLBACK: no release was verified on this server before" in failed.output
         assert failed.output.count("\nnext: ") == 1
         assert "next: journalctl -u automatictrader-api.service -n 100\n" in failed.output
-        told = events(machine)
-        assert told[-1] == ("rollback-failed", failing)
-        # dpkg configures the stack again with everything that is installed.
-        again = apt(machine, "install", "--reinstall", "traderunner-archive-keyring", check=False)
-        assert again.returncode == 100
-        assert "NO ROLLBACK" in again.output
-        assert events(machine) == [*told, ("failed", failing)], "no rollback is tried again"
+        assert_tried_once(machine, failing)
         assert first not in kept(machine)
 
 
@@ -146,13 +150,7 @@ def test_damaged_store_is_refused_before_anything_is_touched(
         assert failed.returncode == 100
         assert "is not the file that was verified" in failed.output
         assert failed.output.count("\nnext: ") == 1
-        told = events(machine)
-        assert told[-1] == ("rollback-failed", failing)
-        # dpkg configures the stack again with everything that is installed.
-        again = apt(machine, "install", "--reinstall", "traderunner-archive-keyring", check=False)
-        assert again.returncode == 100
-        assert "NO ROLLBACK" in again.output
-        assert events(machine) == [*told, ("failed", failing)], "no rollback is tried again"
+        assert_tried_once(machine, failing)
         running = machine.run("readlink", "/opt/trading/automatictrader-api").stdout
         assert failing in running, "what cannot be installed again is not switched to"
 
