@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.shared import shared
 from tests.system.machine import cache_directory
 from tests.system.project import FOLDERS, REPOSITORY, Project, project_of_repository
 
@@ -172,7 +173,7 @@ def kept(name: str, target: str, root: Path, make: Callable[[Path], Project]) ->
     changes that the slim stack is made of, or the week is over.
     """
     cache = cache_directory() / "slim"
-    entry = cache / f"{datetime.now(UTC):%G-W%V}-{_digest()}"  # what was published expires
+    entry = cache / f"{_week()}-{_digest()}"  # what was published expires
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache / ".lock"):
         _forget_old(cache)
@@ -184,6 +185,11 @@ def kept(name: str, target: str, root: Path, make: Callable[[Path], Project]) ->
             with tempfile.TemporaryDirectory(prefix=".new-", dir=entry) as folder:
                 make(Path(folder) / "project").root.rename(wanted)
         return Project(wanted, target).copy(root)
+
+
+def _week() -> str:
+    """Return the week in which the run began: two of its processes must not have two stacks."""
+    return shared("week", lambda _: f"{datetime.now(UTC):%G-W%V}")
 
 
 def make_slim(root: Path) -> Project:
