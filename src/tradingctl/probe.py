@@ -18,7 +18,7 @@ from typing import Any
 from tradingctl.description import Check
 
 BODY_LIMIT = 1 << 20
-EXCERPT = 100  # bytes of an unexpected answer that are shown
+EXCERPT = 400  # bytes of an unexpected answer that are shown: the reason is often its last word
 
 
 @dataclass(frozen=True)

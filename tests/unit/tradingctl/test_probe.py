@@ -46,6 +46,15 @@ def test_an_error_says_its_status_and_the_beginning_of_the_body() -> None:
     assert answer.got == "status 500 database locked [31m"
 
 
+def test_an_error_that_names_its_reason_last_is_told_with_it() -> None:
+    feed = {"connected": True, "subscribed_symbols": 12, "circuit_breaker_state": "closed"}
+    reason = "not written: attempt to write a readonly database"
+    body = {"status": "degraded", "commit": COMMIT, "provider": "real",
+            "dependencies": {"eodhd": feed, "database": reason}}  # fmt: skip
+    with answering(Reply(status=503, body=body)) as url:
+        assert reason in ask(health(url), COMMIT).got
+
+
 def test_a_refusal_to_strangers_is_good_where_it_is_accepted() -> None:
     with answering(Reply(status=401)) as url:
         assert ask(health(url, status=(200, 401), commit_json=""), COMMIT).ok
