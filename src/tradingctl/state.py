@@ -6,8 +6,10 @@ from one opened directory to the next and follows no link.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -20,6 +22,12 @@ from tradingctl.paths import Paths
 SHARED = 0o2770
 """The mode of what is in the state directory: the administrator's account, in the services' group,
 may write there, and what it makes is the group's too."""
+_NEW_FILES = "system.posix_acl_default"
+# Owner and group as the program that makes a file asks, others nothing (linux/posix_acl_xattr.h).
+_GROUP_WRITES = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, rights, 0xFFFFFFFF)
+    for tag, rights in ((0x01, 7), (0x04, 7), (0x20, 0))
+)
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -120,6 +128,22 @@ def _ours(component: Component, target: str) -> bool:
     return target.startswith(f"/opt/trading/{component.name}/.tracked/")
 
 
+def _let_group_write(descriptor: int) -> None:
+    """Keep the umask of who makes a file out of a shared directory, by a default ACL (acl(5)).
+
+    SQLite makes its log with the umask, and gives it the database's mode a moment later. A service
+    that opens it in that moment, as when it starts beside a script, may only read it, and SQLite
+    then fails every write of that service ("attempt to write a readonly database") until it ends.
+    What the administrator set stays.
+    """
+    try:
+        os.getxattr(descriptor, _NEW_FILES)
+    except OSError as missing:
+        if missing.errno != errno.ENODATA:  # a file system without ACLs
+            return
+        os.setxattr(descriptor, _NEW_FILES, _GROUP_WRITES)
+
+
 def _link_at(descriptor: int, name: str) -> str | None:
     """Return what the link ``name`` points to, empty for what is no link, None for nothing."""
     try:
@@ -171,6 +195,8 @@ class _Folder:
         if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != wanted:
             os.fchown(descriptor, self.account.uid, self.account.gid)
             os.fchmod(descriptor, mode)
+        if mode == SHARED:
+            _let_group_write(descriptor)
 
     def link_at(self, name: str) -> str | None:
         return _link_at(self.descriptor, name)

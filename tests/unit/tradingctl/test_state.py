@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tradingctl.state import (
 )
 
 ACCOUNT = Account(os.getuid(), os.getgid())
+NOBODY = 0xFFFFFFFF  # in an ACL: no account is named
 TARGET = "/opt/trading/marketdata-stream/.tracked/data"
 
 
@@ -39,6 +41,30 @@ def link(machine: Machine, **files: str) -> list[str]:
 def test_missing_state_and_log_directories_are_made(machine: Machine, data: Path) -> None:
     assert data.is_dir()
     assert (machine.root / "var/log/trading/marketdata-stream").is_dir()
+
+
+def mode_of_new(file: Path) -> int:
+    """Return the mode that a file gets which a program with a strict umask asks to be 0660."""
+    outside = os.umask(0o077)
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o660))
+    finally:
+        os.umask(outside)
+    return file.stat().st_mode & 0o777
+
+
+def test_a_log_of_sqlite_is_the_groups_to_write_as_soon_as_it_is_there(data: Path) -> None:
+    assert mode_of_new(data / "signals.db") == 0o660
+    assert mode_of_new(data / "signals.db-wal") == 0o660
+
+
+def test_what_the_administrator_said_of_new_files_stays(machine: Machine, data: Path) -> None:
+    acl = "system.posix_acl_default"
+    group_reads = struct.pack("<IHHIHHIHHI", 2, 1, 7, NOBODY, 4, 5, NOBODY, 32, 5, NOBODY)
+    os.setxattr(data, acl, group_reads)
+    make_directories(machine.paths, stream(), ACCOUNT)
+    assert os.getxattr(data, acl) == group_reads
+    assert mode_of_new(data / "signals.db") == 0o640
 
 
 def test_each_tracked_file_is_linked_and_folders_are_made(machine: Machine, data: Path) -> None:
