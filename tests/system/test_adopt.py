@@ -55,6 +55,7 @@ pytestmark = pytest.mark.system
 
 Releases = Callable[..., Project]
 ASIDE = f"{BASE}/adopted"
+BEGINS_LOG = "import os, sys; os.umask(0o022); os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o660)"
 
 
 def test_dry_run_says_everything_before_anything_is_installed(
@@ -160,6 +161,8 @@ def test_legacy_paths_work_for_the_administrators_own_scripts(
         machine.run("systemctl", "stop", *UNITS)
         for database in databases():
             as_admin(machine, f'sqlite3 {database} "{note}"')
+            # A script of root's that is just about to open it, as SQLite does.
+            machine.run("python3", "-c", BEGINS_LOG, f"{database}-shm")
         machine.run("systemctl", "start", *UNITS)
         assert_healthy(machine)
         assert post_intent(machine, "after the scripts") == 201
