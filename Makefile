@@ -29,13 +29,14 @@ refresh: .venv/.run ## Sign the channels in dist/apt anew where half of their va
 	@scripts/need-packages $(BUILD_PACKAGES)
 	@$(DEBSTACK) refresh
 
+# With byte code of root's the user could not remove the checkout.
 test: .venv/.test samples ## Run all tests; those of builds and of containers need root.
 	@scripts/need-packages $(TEST_PACKAGES)
 ifeq ($(SUDO),)
 	$(PYTEST)
 else
 	$(PYTEST) tests/unit
-	$(SUDO) $(PYTEST) tests/build tests/system
+	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(PYTEST) tests/build tests/system
 endif
 
 check: .venv/.test ## Run what is quick: linters, types, unit tests.
