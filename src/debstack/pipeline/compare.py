@@ -10,7 +10,8 @@ import shutil
 import stat
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -59,6 +60,8 @@ def compare(package: str, released: Path, rebuilt: Path, runner: Runner) -> Comp
     ours, theirs = sign.payload_digest(released), sign.payload_digest(rebuilt)
     if ours == theirs:
         return Compared(package, "same", ours, theirs)
+    for deb in (released, rebuilt):
+        _demand_whole(deb)
     found = _headers(released, rebuilt)
     for name, option in _ARCHIVES.items():
         found = found or _first_difference(name, option, released, rebuilt, runner)
@@ -67,6 +70,27 @@ def compare(package: str, released: Path, rebuilt: Path, runner: Runner) -> Comp
         return Compared(package, "same contents", ours, theirs)
     return Compared(
         package, "differs", ours, theirs, (found, *_diffoscope(released, rebuilt, runner))
+    )
+
+
+def _demand_whole(deb: Path) -> None:
+    """Raise RebuildError if a member ends before its frame of zstd does.
+
+    dpkg-deb takes that for the end of the archive in some versions (1.21.23, not 1.21.22).
+    """
+    for member in sign.read_layout(deb).payload:
+        # Of what is no frame at all dpkg-deb tells in each version.
+        with suppress(zstandard.ZstdError):
+            if member.name.endswith(".zst") and _frame_size(deb, member) > member.size:
+                raise _damaged(deb, f"{member.name} is cut off")
+
+
+def _damaged(deb: Path, why: str, details: Sequence[str] = ()) -> RebuildError:
+    return RebuildError(
+        f"{deb} is damaged: {why}",
+        hint=f"see which files are: (cd {deb.parent} && sha256sum -c SHA256SUMS);"
+        " then copy the release again",
+        details=details,
     )
 
 
@@ -161,12 +185,7 @@ def _members(option: str, deb: Path, runner: Runner) -> tuple[str, dict[str, dic
                     whole.update(chunk)
                     copy.write(chunk)
         except RebuildError as error:
-            raise RebuildError(
-                f"{deb} is damaged: {error.message}",
-                hint=f"see which files are: (cd {deb.parent} && sha256sum -c SHA256SUMS);"
-                " then copy the release again",
-                details=error.details,
-            ) from error
+            raise _damaged(deb, error.message, error.details) from error
         copy.seek(0)
         try:
             with tarfile.open(fileobj=copy, errors="surrogateescape") as archive:

@@ -166,11 +166,26 @@ def test_what_holds_no_archive_is_named(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(RebuildError, match=r"broken\.deb holds no archive") as caught:
         compare("demo", broken, made, Runner())
     assert "dpkg-deb --fsys-tarfile" in caught.value.hint
-    torn = with_member(made, "data.tar.zst", data_of(made)[:-20], tmp_path / "torn.deb")
-    with pytest.raises(
-        RebuildError, match=r"torn\.deb is damaged: .*dpkg-deb --fsys-tarfile"
-    ) as caught:
-        compare("demo", torn, made, Runner())
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (lambda data: data[:-20], r"data\.tar\.zst is cut off"),
+        (lambda data: data[:4] + b"\xff" + data[5:], r".*dpkg-deb --fsys-tarfile"),
+        (lambda data: data[:-30] + bytes(30), r".*dpkg-deb --fsys-tarfile"),
+    ],
+    ids=["cut off", "another header", "another end"],
+)
+@pytest.mark.parametrize("which", ["released", "rebuilt"])
+def test_a_damaged_package_is_named(
+    tmp_path: Path, content: Callable[[bytes], bytes], why: str, which: str
+) -> None:
+    made = deb(tmp_path / "a")
+    torn = with_member(made, "data.tar.zst", content(data_of(made)), tmp_path / "torn.deb")
+    pair = (torn, made) if which == "released" else (made, torn)
+    with pytest.raises(RebuildError, match=rf"torn\.deb is damaged: {why}") as caught:
+        compare("demo", *pair, Runner())
     assert "sha256sum -c SHA256SUMS" in caught.value.hint
 
 
